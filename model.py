@@ -1,0 +1,202 @@
+"""The classic autoencoder: a ResNet18 analysis transform and its mirror, and their `.model` files.
+
+    pixels (N, 3, H, W) in [0, 1] -> Encoder -> latent f (N, 32, H/16, W/16) -> Decoder -> pixels
+
+H and W are multiples of 16 here; `codec.py` pads and crops. Both transforms are the sum of a linear
+path, which starts from principal components and is a working codec by itself, and a residual
+network, whose last layer starts at zero.
+"""
+import dataclasses
+import hashlib
+import os
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+STRIDE = 16
+FORMAT = "autocompressor.model.1"
+
+
+class ModelError(Exception):
+    """A `.model` file that cannot be used; the message is one line for the user."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """What must be known before weights can be loaded.
+
+    quantize_mode: "hard" or "soft"; B: bits of the quantiser; latent_channels: channels of f;
+    widths: channels of the trunk at strides 4, 8 and 16.
+    """
+    quantize_mode: str
+    B: int
+    latent_channels: int = 32
+    widths: tuple = (64, 128, 256)
+
+
+class BasicBlock(nn.Module):
+    """ResNet's block of two 3x3 convolutions, with the parameter names of torchvision (He et al. 2016)."""
+
+    def __init__(self, inputs, outputs, stride=1):
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+        self.downsample = None
+        if stride != 1:
+            self.downsample = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False),
+                                            nn.BatchNorm2d(outputs))
+
+    def forward(self, x):
+        y = F.relu(self.bn1(self.conv1(x)))
+        y = self.bn2(self.conv2(y))
+        return F.relu(y + (x if self.downsample is None else self.downsample(x)))
+
+
+class MirrorBlock(nn.Module):
+    """The block on the way back: no batch norm, which disturbs regression, so it starts as identity."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, 1, 1)
+        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1)
+        nn.init.zeros_(self.conv2.weight)
+        nn.init.zeros_(self.conv2.bias)
+
+    def forward(self, x):
+        return x + self.conv2(F.relu(self.conv1(F.relu(x))))
+
+
+class Encoder(nn.Module):
+    """Analysis transform: the ResNet18 trunk to stride 16 and a 1x1 neck, beside the linear path."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        self.bank = None        # initial state of the entropy coder, see `entropy.Bank`
+        self.decoder_id = None  # the `model_id` of the decoder this encoder was trained with
+        a, b, c = config.widths
+        self.conv1 = nn.Conv2d(3, a, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(a)
+        self.layer1 = nn.Sequential(BasicBlock(a, a), BasicBlock(a, a))
+        self.layer2 = nn.Sequential(BasicBlock(a, b, 2), BasicBlock(b, b))
+        self.layer3 = nn.Sequential(BasicBlock(b, c, 2), BasicBlock(c, c))
+        self.neck = nn.Conv2d(c, config.latent_channels, 1)
+        self.linear = nn.Conv2d(3, config.latent_channels, STRIDE, STRIDE)
+        nn.init.zeros_(self.neck.weight)
+        nn.init.zeros_(self.neck.bias)
+        # The normalisation that ImageNet weights were trained with.
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1), persistent=False)
+
+    def steps(self, x):
+        """Latent in quantisation steps around zero, (N, C, H/16, W/16), of pixels (N, 3, H, W) in [0, 1]."""
+        y = F.relu(self.bn1(self.conv1((x - self.mean) / self.std)))  # (N, 64, H/2, W/2)
+        y = self.layer1(F.max_pool2d(y, 3, 2, 1))                     # (N, 64, H/4, W/4)
+        y = self.layer3(self.layer2(y))                               # (N, 256, H/16, W/16)
+        with torch.autocast(x.device.type, enabled=False):  # bfloat16 has fewer digits than a latent
+            linear = self.linear(x - 0.5)
+        return self.neck(y) + linear
+
+    def forward(self, x):
+        """Latent f, (N, C, H/16, W/16), real and mostly in [0, 1], of pixels (N, 3, H, W) in [0, 1]."""
+        return 0.5 + self.steps(x) * 2**-self.config.B
+
+
+class Decoder(nn.Module):
+    """Synthesis transform: the trunk mirrored, PixelShuffle where it strides, beside the linear path."""
+
+    def __init__(self, config):
+        super().__init__()
+        self.config = config
+        self.bank = None  # as in the encoder
+        a, b, c = config.widths
+        self.neck = nn.Conv2d(config.latent_channels, c, 1)
+        self.layer3 = nn.Sequential(MirrorBlock(c), MirrorBlock(c))
+        self.up3 = nn.Sequential(nn.Conv2d(c, b * 4, 1), nn.PixelShuffle(2))
+        self.layer2 = nn.Sequential(MirrorBlock(b), MirrorBlock(b))
+        self.up2 = nn.Sequential(nn.Conv2d(b, a * 4, 1), nn.PixelShuffle(2))
+        self.layer1 = nn.Sequential(MirrorBlock(a), MirrorBlock(a))
+        self.head = nn.Conv2d(a, 3 * 16, 3, 1, 1)
+        self.linear = nn.Conv2d(config.latent_channels, 3 * STRIDE**2, 1)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+        # Spread of each latent channel in steps: the network sees values around one.
+        self.register_buffer("scale", torch.ones(config.latent_channels))
+
+    def forward(self, f):
+        """Pixels (N, 3, H, W), mostly in [0, 1], of dequantised latents f (N, C, H/16, W/16) in [0, 1]."""
+        y = (f - 0.5) * 2**self.config.B
+        x = self.neck(y / self.scale.view(1, -1, 1, 1))  # (N, 256, H/16, W/16)
+        x = self.up3(self.layer3(x))                     # (N, 128, H/8, W/8)
+        x = self.layer1(self.up2(self.layer2(x)))        # (N, 64, H/4, W/4)
+        x = F.pixel_shuffle(self.head(x), 4)             # (N, 3, H, W)
+        with torch.autocast(x.device.type, enabled=False):
+            linear = F.pixel_shuffle(self.linear(y), STRIDE)
+        return x + linear + 0.5
+
+
+def _half(state):
+    return {name: t.half() if t.is_floating_point() else t for name, t in state.items()}
+
+
+def model_id(decoder):
+    """Eight bytes that name a decoder: a hash over its configuration, weights (as stored) and bank."""
+    digest = hashlib.sha256(repr(dataclasses.astuple(decoder.config)).encode())
+    for tensors in (_half(decoder.state_dict()), decoder.bank):
+        for name in sorted(tensors):
+            tensor = tensors[name].cpu().contiguous()
+            digest.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
+            digest.update(tensor.numpy().astype(tensor.numpy().dtype.newbyteorder("<")).tobytes())
+    return digest.digest()[:8]
+
+
+def save(model, path):
+    """Write an Encoder or Decoder with its bank to `path`, weights in half precision."""
+    content = {
+        "format": FORMAT,
+        "kind": type(model).__name__.lower(),
+        "config": dataclasses.asdict(model.config),
+        "bank": model.bank,
+        "weights": _half(model.state_dict()),
+    }
+    if isinstance(model, Encoder):
+        content["decoder_id"] = model.decoder_id.hex()
+    if not all(t.isfinite().all() for t in content["weights"].values()):
+        raise ModelError("a weight does not fit half precision; nothing was saved")
+    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    temporary = f"{path}.{os.getpid()}.tmp"
+    try:
+        torch.save(content, temporary)
+        os.replace(temporary, path)
+    finally:
+        if os.path.exists(temporary):
+            os.remove(temporary)
+
+
+def load(path, kind, device="cpu"):
+    """Read the "encoder" or "decoder" in `path`: float32, in evaluation mode, on `device`.
+
+    Raises ModelError for anything else than such a file. No code in the file is run.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        if content["format"] != FORMAT:
+            raise ModelError(f"{path}: not an AutoCompressor model, or one of a later version")
+        if content["kind"] != kind:
+            raise ModelError(f"{path}: is the {content['kind']}, not the {kind}")
+        config = ModelConfig(**{**content["config"], "widths": tuple(content["config"]["widths"])})
+        model = {"encoder": Encoder, "decoder": Decoder}[kind](config)
+        model.load_state_dict(content["weights"])
+        model.bank = content["bank"]
+        if kind == "encoder":
+            model.decoder_id = bytes.fromhex(content["decoder_id"])
+    except ModelError:
+        raise
+    except OSError as error:
+        raise ModelError(f"{path}: {error.strerror or 'cannot be read'}") from error
+    except Exception as error:  # torch.load and a foreign file can fail in any way
+        raise ModelError(f"{path}: not an AutoCompressor model") from error
+    return model.eval().to(device, memory_format=torch.channels_last)
