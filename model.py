@@ -75,8 +75,8 @@ class Encoder(nn.Module):
     def __init__(self, config):
         super().__init__()
         self.config = config
-        self.bank = None        # initial state of the entropy coder, see `entropy.Bank`
-        self.decoder_id = None  # the `model_id` of the decoder this encoder was trained with
+        self.bank = None      # tensors of the `entropy.Bank` that codes this latent
+        self.model_id = None  # of the decoder that was trained with this encoder
         a, b, c = config.widths
         self.conv1 = nn.Conv2d(3, a, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(a)
@@ -111,7 +111,8 @@ class Decoder(nn.Module):
     def __init__(self, config):
         super().__init__()
         self.config = config
-        self.bank = None  # as in the encoder
+        self.bank = None      # as in the encoder
+        self.model_id = None  # see `compute_id`
         a, b, c = config.widths
         self.neck = nn.Conv2d(config.latent_channels, c, 1)
         self.layer3 = nn.Sequential(MirrorBlock(c), MirrorBlock(c))
@@ -142,7 +143,7 @@ def _half(state):
     return {name: t.half() if t.is_floating_point() else t for name, t in state.items()}
 
 
-def model_id(decoder):
+def compute_id(decoder):
     """Eight bytes that name a decoder: a hash over its configuration, weights (as stored) and bank."""
     digest = hashlib.sha256(repr(dataclasses.astuple(decoder.config)).encode())
     for tensors in (_half(decoder.state_dict()), decoder.bank):
@@ -163,7 +164,7 @@ def save(model, path):
         "weights": _half(model.state_dict()),
     }
     if isinstance(model, Encoder):
-        content["decoder_id"] = model.decoder_id.hex()
+        content["model_id"] = model.model_id.hex()
     if not all(t.isfinite().all() for t in content["weights"].values()):
         raise ModelError("a weight does not fit half precision; nothing was saved")
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
@@ -191,8 +192,7 @@ def load(path, kind, device="cpu"):
         model = {"encoder": Encoder, "decoder": Decoder}[kind](config)
         model.load_state_dict(content["weights"])
         model.bank = content["bank"]
-        if kind == "encoder":
-            model.decoder_id = bytes.fromhex(content["decoder_id"])
+        model.model_id = bytes.fromhex(content["model_id"]) if kind == "encoder" else compute_id(model)
     except ModelError:
         raise
     except OSError as error:

@@ -134,7 +134,7 @@ def export(encoder, decoder, images, output_dir):
     bank = Bank.fit(torch.cat(symbols, 1).numpy())
     encoder.bank = decoder.bank = {"lowest": torch.from_numpy(bank.lowest),
                                    "frequencies": torch.from_numpy(bank.frequencies)}
-    encoder.decoder_id = model.model_id(decoder)
+    encoder.model_id = model.compute_id(decoder)
     model.save(encoder, os.path.join(output_dir, "encoder.model"))
     model.save(decoder, os.path.join(output_dir, "decoder.model"))
 

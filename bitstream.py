@@ -1,0 +1,120 @@
+"""The `.encoded` container: a fixed header, optional chunks, the payload and a checksum.
+
+    offset  size  field, integers little-endian
+         0     4  magic, 89 41 43 4D ("\\x89ACM")
+         4     1  version, 1
+         5     1  quantiser mode: 0 hard, 1 soft
+         6     1  B, bits of the quantiser
+         7     1  flags: 1 gray picture, 2 stored as one channel, 4 alpha, 8 ICC profile, 16 EXIF
+         8     4  width in pixels
+        12     4  height in pixels
+        16     8  model id: the decoder this file needs
+        24        for each of alpha, ICC and EXIF that is flagged: length (4), content
+                  payload, up to the last four bytes
+        -4     4  CRC-32 of everything before it
+
+This module knows bytes only: no image, no model. `codec.py` gives the fields their meaning.
+"""
+import dataclasses
+import struct
+import zlib
+
+MAGIC = b"\x89ACM"
+VERSION = 1
+MODES = ("hard", "soft")
+MAX_SIDE = 65_535
+MAX_PIXELS = 1 << 28  # what one may be made to allocate by a file of a few bytes
+
+_HEADER = struct.Struct("<4sBBBBII8s")
+_GRAY, _ONE_CHANNEL = 1, 2
+_CHUNKS = {"alpha": 4, "icc": 8, "exif": 16}
+
+
+class BitstreamError(ValueError):
+    """Bytes that are no whole `.encoded` file; the message is one line for the user."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoded:
+    """Everything a `.encoded` file holds.
+
+    width, height: of the picture in pixels; gray: it has no colour; one_channel: it came as, and is
+    returned as, a single channel; model_id: 8 bytes; alpha, icc, exif: chunk content or None.
+    """
+    quantize_mode: str
+    B: int
+    width: int
+    height: int
+    model_id: bytes
+    payload: bytes
+    gray: bool = False
+    one_channel: bool = False
+    alpha: bytes | None = None
+    icc: bytes | None = None
+    exif: bytes | None = None
+
+
+def check_size(width, height):
+    """Raise BitstreamError for a picture that the format does not hold."""
+    if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE and width * height <= MAX_PIXELS):
+        raise BitstreamError(f"a picture of {width}x{height} pixels is outside the limits "
+                             f"({MAX_SIDE} a side, {MAX_PIXELS >> 20} megapixels)")
+
+
+def pack(encoded):
+    """Bytes of an `Encoded`; raises BitstreamError for a size outside the limits."""
+    check_size(encoded.width, encoded.height)
+    chunks = {flag: getattr(encoded, name) for name, flag in _CHUNKS.items() if getattr(encoded, name) is not None}
+    flags = sum(chunks) | _GRAY * encoded.gray | _ONE_CHANNEL * encoded.one_channel
+    body = _HEADER.pack(MAGIC, VERSION, MODES.index(encoded.quantize_mode), encoded.B, flags,
+                        encoded.width, encoded.height, encoded.model_id)
+    for content in chunks.values():
+        body += struct.pack("<I", len(content)) + content
+    body += encoded.payload
+    return body + struct.pack("<I", zlib.crc32(body))
+
+
+def unpack(data):
+    """The `Encoded` in the bytes `data`; raises BitstreamError if they are damaged or not ours."""
+    if data[:4] != MAGIC:
+        raise BitstreamError("not an AutoCompressor file")
+    if len(data) < _HEADER.size + 4:
+        raise BitstreamError("the file is truncated")
+    _, version, mode, B, flags, width, height, model_id = _HEADER.unpack_from(data)
+    if version != VERSION:
+        raise BitstreamError(f"the file has format version {version}; this program reads version {VERSION}")
+    if zlib.crc32(data[:-4]) != struct.unpack("<I", data[-4:])[0]:
+        raise BitstreamError("the file is damaged or truncated (checksum mismatch)")
+    if mode >= len(MODES) or not 1 <= B <= 16 or flags & ~31:
+        raise BitstreamError("the file uses features this program does not know")
+    check_size(width, height)
+
+    position, end, chunks = _HEADER.size, len(data) - 4, {}
+    for name, flag in _CHUNKS.items():
+        if flags & flag:
+            if position + 4 > end:
+                raise BitstreamError("the file is damaged (a chunk is cut)")
+            length, = struct.unpack_from("<I", data, position)
+            position += 4
+            if length > end - position:
+                raise BitstreamError("the file is damaged (a chunk is cut)")
+            chunks[name] = bytes(data[position:position + length])
+            position += length
+    return Encoded(MODES[mode], B, width, height, model_id, bytes(data[position:end]),
+                   bool(flags & _GRAY), bool(flags & _ONE_CHANNEL), **chunks)
+
+
+def describe(data):
+    """The header of the bytes `data` as a dict for people and JSON; sizes in bytes, rate in bits per pixel."""
+    encoded = unpack(data)
+    return {
+        "format": "AutoCompressor", "version": VERSION,
+        "quantize_mode": encoded.quantize_mode, "B": encoded.B,
+        "width": encoded.width, "height": encoded.height,
+        "gray": encoded.gray, "channels": 1 if encoded.one_channel else 3,
+        "model_id": encoded.model_id.hex(),
+        "payload_bytes": len(encoded.payload),
+        **{f"{name}_bytes": len(getattr(encoded, name) or b"") for name in _CHUNKS},
+        "bytes": len(data),
+        "bpp": round(8 * len(data) / (encoded.width * encoded.height), 4),
+    }

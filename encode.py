@@ -1,0 +1,52 @@
+"""Compress an image into a .encoded file.
+
+    python3 encode.py --input_path=photo.jpg --output_path=photo.encoded
+    python3 encode.py --input_path=photo.jpg --output_path=photo.encoded --quantize_mode=hard
+"""
+import argparse
+import time
+
+import bitstream
+import cli
+
+BITS = {"hard": 2, "soft": 10}
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--input_path", required=True, metavar="IMAGE", help="image to compress, any format and mode")
+    parser.add_argument("--output_path", required=True, metavar="FILE", help=".encoded file to write")
+    parser.add_argument("--quantize_mode", choices=bitstream.MODES,
+                        help="hard: B=2, small files; soft: B=10, better pictures (default: the model's, or soft)")
+    parser.add_argument("--encoder_path", metavar="MODEL",
+                        help="encoder.model to use (default: the shipped one of the mode)")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto",
+                        help="where the network runs (default: auto, a GPU if there is one)")
+    parser.add_argument("--quiet", action="store_true", help="print nothing on success")
+    return parser.parse_args()
+
+
+def main():
+    args = parse_args()
+    import codec
+    import model
+    import picture
+
+    image = picture.read(args.input_path)
+    path = args.encoder_path or cli.shipped_model(BITS[args.quantize_mode or "soft"], "encoder")
+    encoder = model.load(path, "encoder", cli.pick_device(args.device))
+    if args.quantize_mode not in (None, encoder.config.quantize_mode):
+        raise cli.UserError(f"{path} is a model for --quantize_mode={encoder.config.quantize_mode}")
+
+    began = time.perf_counter()
+    data = codec.compress(image, encoder)
+    seconds = time.perf_counter() - began
+    with cli.replacing(args.output_path) as temporary, open(temporary, "wb") as file:
+        file.write(data)
+    if not args.quiet:
+        bpp = 8 * len(data) / (image.width * image.height)
+        print(f"{args.output_path}: {len(data)} bytes, {bpp:.4f} bpp, {seconds:.2f} s")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,54 @@
+"""The reference engine: the package arithmetic-compressor, one SimpleAdaptiveModel for each context."""
+import numpy as np
+from arithmetic_compressor import arithmetic_coding
+from arithmetic_compressor.models.base_adaptive_model import SimpleAdaptiveModel
+
+
+class _Exhausted(Exception):
+    pass
+
+
+class _BoundedDecoder(arithmetic_coding.Decoder):
+    """Reads zeros past the end, as the package does, but no more than the 15 that an encoder relies on."""
+
+    spare = 15
+
+    def read_code_bit(self):
+        if not self.input:
+            if self.spare == 0:
+                raise _Exhausted
+            self.spare -= 1
+            return 0
+        return self.input.popleft()
+
+
+def _models(frequencies):
+    return [SimpleAdaptiveModel({s: int(f) / 4096 for s, f in enumerate(row) if f}) for row in frequencies]
+
+
+def encode(symbols, contexts, frequencies):
+    """Code symbols (n,) with the models that contexts (n,) choose; frequencies (M, S) are their start."""
+    models = _models(frequencies)
+    encoder = arithmetic_coding.Encoder()
+    for symbol, context in zip(symbols.tolist(), contexts.tolist()):
+        encoder.encode_symbol(models[context].cdf(), symbol)
+        models[context].update(symbol)
+    encoder.finish()
+    # The package drops pending underflow bits, which are zeros after its closing 1. Written, they
+    # let a decoder know how far a payload may be read.
+    bits = encoder.get_encoded() + [0] * encoder.num_underflow
+    return np.packbits(np.array(bits, np.uint8)).tobytes()
+
+
+def decode(code, contexts, frequencies):
+    """Symbols int32 (n,) for contexts (n,), or None where `code` ends before they do."""
+    models = _models(frequencies)
+    symbols = np.empty(len(contexts), np.int32)
+    try:
+        decoder = _BoundedDecoder(np.unpackbits(np.frombuffer(code, np.uint8)).tolist())
+        for i, context in enumerate(contexts.tolist()):
+            symbols[i] = decoder.decode_symbol(models[context].cdf())
+            models[context].update(int(symbols[i]))
+    except _Exhausted:
+        return None
+    return symbols
