@@ -9,7 +9,8 @@
          8     4  width in pixels
         12     4  height in pixels
         16     8  model id: the decoder this file needs
-        24        for each of alpha, ICC and EXIF that is flagged: length (4), content
+        24        for each of alpha, ICC and EXIF that is flagged: length (4), content;
+                  alpha is a PNG file, the others are deflated
                   payload, up to the last four bytes
         -4     4  CRC-32 of everything before it
 
@@ -23,11 +24,13 @@ MAGIC = b"\x89ACM"
 VERSION = 1
 MODES = ("hard", "soft")
 MAX_SIDE = 65_535
-MAX_PIXELS = 1 << 28  # what one may be made to allocate by a file of a few bytes
+MAX_PIXELS = 1 << 28     # what a file of a few bytes may make its reader allocate
+MAX_METADATA = 16 << 20  # bytes of an inflated ICC profile or EXIF block
 
 _HEADER = struct.Struct("<4sBBBBII8s")
 _GRAY, _ONE_CHANNEL = 1, 2
 _CHUNKS = {"alpha": 4, "icc": 8, "exif": 16}
+_DEFLATED = ("icc", "exif")
 
 
 class BitstreamError(ValueError):
@@ -64,11 +67,15 @@ def check_size(width, height):
 def pack(encoded):
     """Bytes of an `Encoded`; raises BitstreamError for a size outside the limits."""
     check_size(encoded.width, encoded.height)
-    chunks = {flag: getattr(encoded, name) for name, flag in _CHUNKS.items() if getattr(encoded, name) is not None}
-    flags = sum(chunks) | _GRAY * encoded.gray | _ONE_CHANNEL * encoded.one_channel
+    chunks = {name: getattr(encoded, name) for name in _CHUNKS if getattr(encoded, name) is not None}
+    flags = sum(_CHUNKS[name] for name in chunks) | _GRAY * encoded.gray | _ONE_CHANNEL * encoded.one_channel
     body = _HEADER.pack(MAGIC, VERSION, MODES.index(encoded.quantize_mode), encoded.B, flags,
                         encoded.width, encoded.height, encoded.model_id)
-    for content in chunks.values():
+    for name, content in chunks.items():
+        if name in _DEFLATED:
+            if len(content) > MAX_METADATA:
+                raise BitstreamError(f"the picture's {name.upper()} data is over {MAX_METADATA >> 20} MiB")
+            content = zlib.compress(content, 9)
         body += struct.pack("<I", len(content)) + content
     body += encoded.payload
     return body + struct.pack("<I", zlib.crc32(body))
@@ -98,10 +105,22 @@ def unpack(data):
             position += 4
             if length > end - position:
                 raise BitstreamError("the file is damaged (a chunk is cut)")
-            chunks[name] = bytes(data[position:position + length])
+            content = bytes(data[position:position + length])
+            chunks[name] = _inflate(content) if name in _DEFLATED else content
             position += length
     return Encoded(MODES[mode], B, width, height, model_id, bytes(data[position:end]),
                    bool(flags & _GRAY), bool(flags & _ONE_CHANNEL), **chunks)
+
+
+def _inflate(content):
+    try:
+        inflater = zlib.decompressobj()
+        result = inflater.decompress(content, MAX_METADATA)
+    except zlib.error as error:
+        raise BitstreamError("the file is damaged (a chunk does not inflate)") from error
+    if not inflater.eof:
+        raise BitstreamError("the file is damaged (a chunk is cut or too large)")
+    return result
 
 
 def describe(data):

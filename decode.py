@@ -60,8 +60,8 @@ def main():
     image = codec.decompress(data, decoder)
     seconds = time.perf_counter() - began
     with cli.replacing(args.output_path) as temporary:
-        image.save(temporary, format_name, exif=image.info.get("exif", b""),
-                   icc_profile=image.info.get("icc_profile"))
+        kept = {key: image.info[key] for key in ("exif", "icc_profile") if key in image.info}
+        image.save(temporary, format_name, quality=95, **kept)
     if not args.quiet:
         bpp = 8 * len(data) / (image.width * image.height)
         print(f"{args.output_path}: {image.width}x{image.height}, from {len(data)} bytes, {bpp:.4f} bpp, {seconds:.2f} s")

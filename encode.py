@@ -9,8 +9,6 @@ import time
 import bitstream
 import cli
 
-BITS = {"hard": 2, "soft": 10}
-
 
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -31,9 +29,10 @@ def main():
     import codec
     import model
     import picture
+    import quantize
 
     image = picture.read(args.input_path)
-    path = args.encoder_path or cli.shipped_model(BITS[args.quantize_mode or "soft"], "encoder")
+    path = args.encoder_path or cli.shipped_model(quantize.BITS[args.quantize_mode or "soft"], "encoder")
     encoder = model.load(path, "encoder", cli.pick_device(args.device))
     if args.quantize_mode not in (None, encoder.config.quantize_mode):
         raise cli.UserError(f"{path} is a model for --quantize_mode={encoder.config.quantize_mode}")

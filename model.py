@@ -18,7 +18,7 @@ STRIDE = 16
 FORMAT = "autocompressor.model.1"
 
 
-class ModelError(Exception):
+class ModelError(ValueError):
     """A `.model` file that cannot be used; the message is one line for the user."""
 
 

@@ -4,6 +4,7 @@ The codec compresses colours; alpha is kept losslessly beside them, ICC profile 
 """
 import dataclasses
 import io
+import warnings
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
@@ -28,8 +29,10 @@ class Picture:
 def read(path):
     """Open the image file `path`; raises PictureError or OSError if it is none or damaged."""
     try:
-        image = Image.open(path)
-        image.load()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # readers warn of what they then repair
+            image = Image.open(path)
+            image.load()
     except UnidentifiedImageError as error:
         raise PictureError(f"{path}: not an image that Pillow can read") from error
     except Image.DecompressionBombError as error:
