@@ -116,7 +116,7 @@ def decode(payload, bank, count, engine=None):
     symbols = (engine or default_engine()).decode(payload[position:], contexts, bank.frequencies)
     if symbols is None:
         raise PayloadError("the payload ends too early")
-    symbols = symbols.reshape(-1, count)
+    symbols = symbols.reshape(len(bank.lowest), count)
     values = symbols + (bank.lowest.astype(np.int64)[:, None] - 1)
     is_escape = symbols == ESCAPE
     if np.count_nonzero(is_escape) != escapes:

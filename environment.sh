@@ -5,11 +5,11 @@
 has_packages() {
     python3 - "$@" <<'PYTHON' 2>/dev/null
 import importlib.metadata, re, sys
+numbers = lambda version: [int(n) for n in re.findall(r"\d+", version)[:3]]
 assert sys.version_info >= (3, 10)
 for path in sys.argv[1:]:
-    for line in open(path):
-        if name := re.match(r"[\w-]+", line):
-            importlib.metadata.version(name[0])
+    for name, least in re.findall(r"^([\w-]+)>=([\d.]+)", open(path).read(), re.M):
+        assert numbers(importlib.metadata.version(name)) >= numbers(least)
 PYTHON
 }
 

@@ -1,0 +1,65 @@
+"""Small models with random weights: what the tests hold must be true of any weights."""
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, ROOT)
+
+import codec
+import entropy
+import model
+import quantize
+import start
+
+
+def build_pair(mode, seed=0):
+    """An encoder and a decoder of a few kilobytes that reconstruct roughly, with their bank."""
+    torch.manual_seed(seed)
+    config = model.ModelConfig(mode, quantize.BITS[mode], latent_channels=4, widths=(4, 4, 4))
+    encoder, decoder = model.Encoder(config).eval(), model.Decoder(config).eval()
+    pixels = torch.rand(4, 3, 4, 4).repeat_interleave(16, 2).repeat_interleave(16, 3)
+    pixels = (pixels + 0.1 * torch.rand(4, 3, 64, 64)).clamp(0, 1)
+    start.principal_components(encoder, decoder, pixels, step=2.0 if mode == "hard" else 0.2)
+    for layer in encoder.neck, decoder.head:
+        torch.nn.init.normal_(layer.weight, std=0.02)
+    for module in encoder, decoder:
+        module.load_state_dict({name: t.half().to(t.dtype) for name, t in module.state_dict().items()})
+    with torch.inference_mode():
+        values = quantize.quantize(encoder(pixels), config.B).transpose(0, 1).flatten(1).int().numpy()
+    bank = entropy.Bank.fit(values)
+    encoder.bank = decoder.bank = {"lowest": torch.from_numpy(bank.lowest),
+                                   "frequencies": torch.from_numpy(bank.frequencies)}
+    encoder.model_id = decoder.model_id = model.compute_id(decoder)
+    return encoder, decoder
+
+
+@pytest.fixture(scope="session", params=["hard", "soft"])
+def pair(request):
+    return build_pair(request.param)
+
+
+@pytest.fixture(scope="session")
+def soft_pair():
+    return build_pair("soft")
+
+
+@pytest.fixture
+def photo():
+    """A smooth colour picture with an edge and some noise, uint8 (40, 56, 3)."""
+    y, x = np.mgrid[0:40, 0:56]
+    rgb = np.stack([x * 4, y * 6, (x + y) * 2], 2) + 40 * (x > 30)[:, :, None]
+    return (rgb + np.random.default_rng(0).integers(0, 8, rgb.shape)).clip(0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def script():
+    """Run one of the scripts as a user would: script("encode.py", ...) -> CompletedProcess."""
+    def run(*args, cwd=ROOT, **options):
+        command = [sys.executable, os.path.join(ROOT, args[0]), *map(str, args[1:])]
+        return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, **options)
+    return run

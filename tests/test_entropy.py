@@ -1,0 +1,136 @@
+import numpy as np
+import pytest
+from arithmetic_compressor import AECompressor
+from arithmetic_compressor.models.base_adaptive_model import SimpleAdaptiveModel
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import engine_compiled
+import engine_package
+import entropy
+from entropy import Bank, PayloadError
+
+ENGINES = [engine_compiled, engine_package]
+
+
+@st.composite
+def banks(draw):
+    """Any valid bank: skewed, flat or one-symbol alphabets, at any place on the number line."""
+    channels = draw(st.integers(1, 4))
+    rows = []
+    for _ in range(channels):
+        counts = draw(st.lists(st.integers(0, 4096), min_size=2, max_size=draw(st.sampled_from([2, 6, 40]))))
+        rows.append(entropy._to_frequencies(np.array(counts) + (sum(counts) == 0)))
+    frequencies = np.zeros((channels, max(map(len, rows))), np.int16)
+    for row, filled in zip(frequencies, rows):
+        row[:len(filled)] = filled
+    lowest = draw(st.lists(st.integers(-2000, 2000), min_size=channels, max_size=channels))
+    return Bank(np.array(lowest, np.int32), frequencies)
+
+
+@st.composite
+def banks_and_values(draw):
+    bank = draw(banks())
+    count = draw(st.integers(0, 60))
+    inside = st.integers(int(bank.lowest.min()), int((bank.lowest + bank.sizes - 2).max()))
+    anything = st.integers(-2**63, 2**63 - 1)
+    common = draw(inside)
+    value = st.one_of(st.just(common), inside, anything) if draw(st.booleans()) else st.just(common)
+    flat = draw(st.lists(value, min_size=len(bank.lowest) * count, max_size=len(bank.lowest) * count))
+    return bank, np.array(flat, np.int64).reshape(len(bank.lowest), count)
+
+
+@settings(max_examples=200, deadline=None)
+@given(banks_and_values())
+def test_engines_write_the_same_bytes_and_return_the_input(case):
+    bank, values = case
+    payloads = [entropy.encode(values, bank, engine) for engine in ENGINES]
+    assert payloads[0] == payloads[1]
+    for engine in ENGINES:
+        assert np.array_equal(entropy.decode(payloads[0], bank, values.shape[1], engine), values)
+
+
+@pytest.mark.parametrize("values", [
+    np.zeros((1, 3000)),                                              # one symbol only
+    np.random.default_rng(0).integers(0, 1025, (1, 300)),             # the widest alphabet in use
+    np.arange(1025)[None, ::4],                                       # every symbol new
+    np.zeros((1, 0)),
+], ids=["one symbol", "1025 symbols", "never seen", "empty"])
+def test_extremes_of_the_alphabet_of_soft_mode(values):
+    bank = Bank(np.array([0], np.int32), np.full((1, 1026), 3, np.int16))
+    payloads = [entropy.encode(values, bank, engine) for engine in ENGINES]
+    assert payloads[0] == payloads[1]
+    for engine in ENGINES:
+        assert np.array_equal(entropy.decode(payloads[0], bank, values.shape[1], engine), values)
+
+
+def test_the_code_is_that_of_the_package_used_directly():
+    bank = Bank.fit(np.array([[0, 1, 1, 2, 4]] * 1))
+    symbols = np.random.default_rng(1).integers(0, 6, 400, np.int32)
+    bits = AECompressor(SimpleAdaptiveModel(
+        {s: f / 4096 for s, f in enumerate(bank.frequencies[0].tolist())})).compress(symbols.tolist())
+    code = engine_compiled.encode(symbols, np.zeros(400, np.int32), bank.frequencies)
+    ours = np.unpackbits(np.frombuffer(code, np.uint8)).tolist()
+    assert ours[:len(bits)] == bits and not any(ours[len(bits):])
+
+
+@settings(max_examples=200, deadline=None)
+@given(banks(), st.binary(max_size=40), st.integers(0, 200))
+def test_any_bytes_decode_alike_or_are_refused_by_both_engines(bank, payload, count):
+    results = []
+    for engine in ENGINES:
+        try:
+            results.append(entropy.decode(payload, bank, count, engine).tolist())
+        except PayloadError:
+            results.append(None)
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_truncation_is_refused(engine):
+    values = np.random.default_rng(2).integers(-3, 3, (2, 50))
+    bank = Bank.fit(values)
+    payload = entropy.encode(values, bank, engine)
+    refused = 0
+    for end in range(len(payload)):
+        try:
+            entropy.decode(payload[:end], bank, 50, engine)
+        except PayloadError:
+            refused += 1
+    assert refused >= len(payload) - 1  # the last byte may hold nothing but the zeros that are assumed anyway
+
+
+def test_a_false_number_of_symbols_ends_with_the_payload():
+    bank = Bank.fit(np.array([[0, 1, 2, 3]] * 8))
+    payload = entropy.encode(np.zeros((8, 4)), bank)
+    with pytest.raises(PayloadError):
+        entropy.decode(payload, bank, 10_000_000)
+
+
+def test_fit_sums_to_one_keeps_common_values_and_escapes_rare_ones():
+    values = np.concatenate([np.repeat([-2, 0, 1, 3], 50_000), [900]])[None]
+    bank = Bank.fit(values)
+    assert bank.lowest.tolist() == [-2]
+    assert bank.sizes.tolist() == [7]  # escape, -2 ... 3
+    assert bank.frequencies.sum() == 4096
+    assert np.array_equal(entropy.decode(entropy.encode(values[:, -50:], bank), bank, 50), values[:, -50:])
+
+
+def test_a_fitted_bank_spends_no_more_than_the_entropy_and_two_percent():
+    random = np.random.default_rng(3)
+    values = np.round(random.normal(0, 4, (8, 4096))).astype(int)
+    bits = 8 * len(entropy.encode(values, Bank.fit(values)))
+    entropy_bits = 8 * 4096 * (np.log2(4) + 0.5 * np.log2(2 * np.pi * np.e))
+    assert bits < 1.02 * entropy_bits
+
+
+@pytest.mark.parametrize("lowest, frequencies", [
+    ([0], [[4096]]),                   # a single symbol
+    ([0], [[10, 0, 20]]),              # a gap
+    ([0], [[4096, 4096]]),             # more than one in all
+    ([0], [[-1, 5]]),
+    ([0, 1], [[2048, 2048]]),          # a channel without a model
+])
+def test_what_is_no_bank_is_refused(lowest, frequencies):
+    with pytest.raises(ValueError):
+        Bank(np.array(lowest, np.int32), np.array(frequencies, np.int16))

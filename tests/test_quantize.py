@@ -1,0 +1,39 @@
+import math
+
+import pytest
+import torch
+
+import quantize
+
+
+@pytest.mark.parametrize("mode, B", [("hard", 2), ("soft", 10)])
+def test_inference_rounds_to_the_formula(mode, B):
+    assert quantize.BITS[mode] == B
+    values = [-0.3, 0.0, 0.124, 0.125, 0.37499, 0.5, 0.875, 1.0, 1.7]
+    expected = [min(max(math.floor(v * 2**B + 0.5), 0), 2**B) for v in values]
+    b = quantize.quantize(torch.tensor(values, dtype=torch.float64), B)
+    assert b.tolist() == expected
+
+
+@pytest.mark.parametrize("B", [2, 10])
+def test_dequantised_levels_are_fixed_points(B):
+    b = torch.arange(2**B + 1.0)
+    assert torch.equal(quantize.quantize(quantize.dequantize(b, B), B), b)
+
+
+@pytest.mark.parametrize("B", [2, 10])
+def test_noise_is_uniform_one_step_wide_and_centred(B):
+    torch.manual_seed(0)
+    f = torch.full((100_000,), 0.4)
+    noise = (quantize.add_noise(f, B) - f) * 2**B
+    assert noise.abs().max() <= 0.5 + 1e-3
+    assert abs(noise.mean()) < 0.01
+    assert abs(noise.var() - 1 / 12) < 0.002
+
+
+def test_straight_through_rounds_forward_and_passes_the_gradient():
+    f = torch.tensor([-0.2, 0.1, 0.3, 0.9, 1.4], requires_grad=True)
+    rounded = quantize.round_straight_through(f, 2)
+    assert torch.allclose(rounded, torch.tensor([0.0, 0.0, 0.25, 1.0, 1.0]))
+    rounded.sum().backward()
+    assert torch.equal(f.grad, torch.ones(5))
