@@ -3,7 +3,7 @@ import io
 import math
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFile
 
 
 def psnr(image, reference):
@@ -16,6 +16,8 @@ def psnr(image, reference):
 def jpeg(image, quality, subsampling):
     """Bytes of a JPEG file with optimised Huffman tables; subsampling is "4:4:4" or "4:2:0"."""
     file = io.BytesIO()
+    # Pillow's buffer for optimised files is too small for noise at high quality.
+    ImageFile.MAXBLOCK = max(ImageFile.MAXBLOCK, 6 * image.width * image.height)
     image.save(file, "JPEG", quality=quality, subsampling=subsampling, optimize=True)
     return file.getvalue()
 
@@ -27,7 +29,7 @@ def jpeg_psnr_at(image, size):
     """
     best = None
     for subsampling in "4:4:4", "4:2:0":
-        low, high = 1, 100  # qualities; file size grows with quality
+        low, high = 1, 95  # qualities; file size grows with quality
         if not len(jpeg(image, low, subsampling)) <= size <= len(jpeg(image, high, subsampling)):
             continue
         while high - low > 1:

@@ -1,0 +1,119 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import bitstream
+import codec
+import entropy
+import metrics
+import model
+import picture
+from conftest import build_pair
+
+REFUSALS = (bitstream.BitstreamError, entropy.PayloadError, picture.PictureError, model.ModelError)
+
+
+def round_trip(image, pair):
+    return codec.decompress(codec.compress(image, pair[0]), pair[1])
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (33, 1), (15, 17), (16, 16), (37, 20), (64, 48)])
+def test_any_size(pair, photo, size):
+    image = Image.fromarray(photo).resize(size)
+    assert round_trip(image, pair).size == size
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"])
+def test_any_mode(pair, photo, mode):
+    image = Image.fromarray(photo)
+    image = (Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257) if mode == "I;16" else
+             image.quantize(16) if mode == "P" else image.convert(mode))
+    result = round_trip(image, pair)
+    assert result.size == image.size
+    assert result.mode == {"1": "L", "I;16": "L", "P": "RGB", "CMYK": "RGB"}.get(mode, mode)
+
+
+def test_the_picture_resembles_the_original(soft_pair):
+    y, x = np.mgrid[0:64, 0:64]
+    image = Image.fromarray(np.stack([x * 3, y * 3, x + y], 2).astype(np.uint8))
+    assert metrics.psnr(round_trip(image, soft_pair), image) > 15
+
+
+def test_a_gray_picture_stored_as_rgb_comes_back_gray(soft_pair, photo):
+    image = Image.fromarray(photo).convert("L").convert("RGB")
+    result = np.asarray(round_trip(image, soft_pair))
+    assert result.shape == (40, 56, 3) and (result == result[:, :, :1]).all()
+
+
+def test_alpha_icc_and_exif_travel_with_the_picture(soft_pair, photo):
+    alpha = np.random.default_rng(0).integers(0, 256, photo.shape[:2], np.uint8)
+    image = Image.fromarray(np.dstack([photo, alpha]))
+    exif = Image.Exif()
+    exif[0x010E] = "a description"
+    image.info |= {"icc_profile": b"a profile", "exif": exif.tobytes()}
+    result = round_trip(image, soft_pair)
+    assert np.array_equal(np.asarray(result)[:, :, 3], alpha)
+    assert result.info["icc_profile"] == b"a profile"
+    assert b"a description" in result.info["exif"]
+
+
+def test_every_bit_flip_and_truncation_is_refused_even_with_a_mended_checksum(soft_pair):
+    import struct
+    import zlib
+    encoder, decoder = soft_pair
+    data = codec.compress(Image.new("RGBA", (20, 9), (200, 30, 90, 77)), encoder)
+    damaged = [data[:end] for end in range(len(data))]
+    for bit in range(8 * len(data)):
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 1 << bit % 8
+        damaged.append(bytes(flipped))
+    for changed in damaged:
+        with pytest.raises(REFUSALS):
+            codec.decompress(changed, decoder)
+        # Whoever mends the checksum may get a picture, or one of our errors, but never another.
+        body = changed[:-4]
+        width, height = struct.unpack_from("<II", body.ljust(16, b"\0"), 8)
+        if width * height < 1 << 22:
+            try:
+                codec.decompress(body + struct.pack("<I", zlib.crc32(body)), decoder)
+            except REFUSALS:
+                pass
+
+
+def test_a_small_file_that_claims_a_huge_picture_is_refused_soon(soft_pair):
+    encoder, decoder = soft_pair
+    encoded = bitstream.unpack(codec.compress(Image.new("RGB", (16, 16)), encoder))
+    huge = bitstream.Encoded("soft", 10, 16384, 16384, encoded.model_id, encoded.payload)
+    with pytest.raises(entropy.PayloadError):
+        codec.decompress(bitstream.pack(huge), decoder)
+
+
+def test_values_beyond_the_quantiser_are_refused(soft_pair):
+    decoder = soft_pair[1]
+    payload = entropy.encode(np.full((4, 1), 1025), codec._bank(decoder))
+    data = bitstream.pack(bitstream.Encoded("soft", 10, 16, 16, decoder.model_id, payload))
+    with pytest.raises(entropy.PayloadError):
+        codec.decompress(data, decoder)
+
+
+def test_another_model_is_named(soft_pair, photo):
+    data = codec.compress(Image.fromarray(photo), soft_pair[0])
+    other = build_pair("soft", seed=1)[1]
+    with pytest.raises(model.ModelError, match=other.model_id.hex()):
+        codec.decompress(data, other)
+
+
+def test_tiles_give_the_result_of_the_whole_picture():
+    """With the real widths, random weights of the size that training gives, and small tiles."""
+    torch.manual_seed(0)
+    config = model.ModelConfig("soft", 10)
+    encoder, decoder = model.Encoder(config).eval(), model.Decoder(config).eval()
+    for module in (*encoder.modules(), *decoder.modules()):
+        if isinstance(module, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+    rgb = np.random.default_rng(0).integers(0, 256, (208, 400, 3), np.uint8)
+    whole, tiled = (codec.analyse(rgb, encoder, tile=tile) for tile in (100, 4))
+    assert np.abs(whole.astype(int) - tiled).max() <= 1 and (whole != tiled).mean() < 0.01
+    whole, tiled = (codec.synthesise(whole, decoder, tile=tile) for tile in (100, 4))
+    assert np.abs(whole.astype(int) - tiled).max() <= 1 and (whole != tiled).mean() < 0.01

@@ -1,0 +1,99 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+import picture
+
+
+def through(image):
+    return picture.join(picture.split(image))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "I;16", "I", "F"])
+def test_every_mode_comes_back_in_8_bits(photo, mode):
+    image = Image.fromarray(photo)
+    if mode == "I;16":
+        image = Image.fromarray((np.asarray(image.convert("L")).astype(np.uint16) * 257))
+    elif mode == "I":
+        image = Image.fromarray((np.asarray(image.convert("L")).astype(np.int32) * 257))
+    elif mode == "P":
+        image = image.quantize(16)
+    else:
+        image = image.convert(mode)
+    assert image.mode == mode
+    result = through(image)
+    gray = mode in ("1", "L", "LA", "I;16", "I", "F")
+    assert result.mode == ("L" if gray else "RGB") + ("A" if mode in ("LA", "RGBA") else "")
+    assert result.size == image.size
+    if mode in ("I;16", "I"):
+        assert np.array_equal(np.asarray(result), np.asarray(Image.fromarray(photo).convert("L")))
+    elif mode not in ("LA", "F"):
+        assert np.array_equal(np.asarray(result.convert("RGB")), np.asarray(image.convert("RGB")))
+
+
+def test_alpha_is_returned_exactly(photo):
+    alpha = np.random.default_rng(0).integers(0, 256, photo.shape[:2], np.uint8)
+    image = Image.fromarray(np.dstack([photo, alpha]))
+    assert np.array_equal(np.asarray(through(image))[:, :, 3], alpha)
+
+
+def test_a_transparent_palette_colour_becomes_alpha(photo):
+    image = Image.fromarray(photo).quantize(8)
+    image.info["transparency"] = 3
+    expected = np.where(np.asarray(image) == 3, 0, 255)
+    assert np.array_equal(np.asarray(through(image).getchannel("A")), expected)
+
+
+def test_exif_orientation_is_applied_and_the_rest_of_exif_kept(photo):
+    image = Image.fromarray(photo)
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = 6, "a description"
+    file = io.BytesIO()
+    image.save(file, "PNG", exif=exif)
+    result = through(Image.open(file))
+    assert np.array_equal(np.asarray(result), np.rot90(photo, -1))
+    kept = Image.Exif()
+    kept.load(result.info["exif"])
+    assert kept[0x010E] == "a description" and 0x0112 not in kept
+
+
+def test_icc_profile_is_kept_but_not_that_of_inks(photo):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    image = Image.fromarray(photo)
+    image.info["icc_profile"] = profile
+    assert through(image).info["icc_profile"] == profile
+    inks = image.convert("CMYK")
+    inks.info["icc_profile"] = profile  # not a CMYK profile: unusable, so a plain conversion
+    assert "icc_profile" not in through(inks).info
+
+
+@pytest.mark.parametrize("alpha", [b"", b"\x89PNG\r\n\x1a\n", b"x" * 100])
+def test_damaged_alpha_is_an_error_of_ours(photo, alpha):
+    with pytest.raises(picture.PictureError):
+        picture.join(picture.Picture(photo, False, False, alpha, None, None))
+
+
+def test_alpha_of_another_size_is_refused_before_it_is_decoded(photo):
+    file = io.BytesIO()
+    Image.new("L", (5000, 5000)).save(file, "PNG")
+    with pytest.raises(picture.PictureError):
+        picture.join(picture.Picture(photo, False, False, file.getvalue(), None, None))
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"\x89PNG\r\n\x1a\nrubbish", b"BM" + bytes(60)])
+def test_files_that_are_no_images_are_an_error_of_ours(tmp_path, content):
+    path = tmp_path / "file.png"
+    path.write_bytes(content)
+    with pytest.raises(picture.PictureError, match="file.png"):
+        picture.read(path)
+
+
+@pytest.mark.parametrize("extension", ["png", "jpg", "webp", "tif", "gif"])
+def test_truncated_images_are_an_error_of_ours(tmp_path, photo, extension):
+    whole, cut = tmp_path / f"whole.{extension}", tmp_path / f"cut.{extension}"
+    Image.fromarray(photo).save(whole)
+    cut.write_bytes(whole.read_bytes()[:whole.stat().st_size // 2])
+    with pytest.raises(picture.PictureError, match="cut"):
+        picture.read(cut)
