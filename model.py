@@ -9,10 +9,13 @@ network, whose last layer starts at zero.
 import dataclasses
 import hashlib
 import os
+import warnings
 
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+import quantize
 
 STRIDE = 16
 FORMAT = "autocompressor.model.1"
@@ -27,12 +30,19 @@ class ModelConfig:
     """What must be known before weights can be loaded.
 
     quantize_mode: "hard" or "soft"; B: bits of the quantiser; latent_channels: channels of f;
-    widths: channels of the trunk at strides 4, 8 and 16.
+    widths: channels of the trunk at strides 4, 8 and 16. Raises ValueError for what cannot be meant,
+    so that a file cannot ask for the memory of a million channels.
     """
     quantize_mode: str
     B: int
     latent_channels: int = 32
     widths: tuple = (64, 128, 256)
+
+    def __post_init__(self):
+        if self.B != quantize.BITS.get(self.quantize_mode):
+            raise ValueError("B is not that of the mode")
+        if len(self.widths) != 3 or not all(1 <= n <= 1024 for n in (*self.widths, self.latent_channels)):
+            raise ValueError("widths out of range")
 
 
 class BasicBlock(nn.Module):
@@ -183,7 +193,9 @@ def load(path, kind, device="cpu"):
     Raises ModelError for anything else than such a file. No code in the file is run.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of foreign pickles, which are refused below
+            content = torch.load(path, map_location="cpu", weights_only=True)
         if content["format"] != FORMAT:
             raise ModelError(f"{path}: not an AutoCompressor model, or one of a later version")
         if content["kind"] != kind:
@@ -191,7 +203,11 @@ def load(path, kind, device="cpu"):
         config = ModelConfig(**{**content["config"], "widths": tuple(content["config"]["widths"])})
         model = {"encoder": Encoder, "decoder": Decoder}[kind](config)
         model.load_state_dict(content["weights"])
-        model.bank = content["bank"]
+        bank = content["bank"]
+        if bank["lowest"].dtype != torch.int32 or bank["frequencies"].dtype != torch.int16 \
+                or not len(bank["lowest"]) == len(bank["frequencies"]) == config.latent_channels:
+            raise ModelError(f"{path}: holds no usable entropy coder")
+        model.bank = bank
         model.model_id = bytes.fromhex(content["model_id"]) if kind == "encoder" else compute_id(model)
     except ModelError:
         raise

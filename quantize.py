@@ -28,5 +28,6 @@ def add_noise(f, B):
 
 
 def round_straight_through(f, B):
-    """Round to the nearest level in [0, 1], with the gradient of the identity."""
-    return f + (dequantize(quantize(f, B), B) - f).detach()
+    """Round to the nearest level in [0, 1], with the gradient of the identity, and none outside."""
+    inside = f.clamp(0, 1)
+    return inside + (dequantize(quantize(f, B), B) - inside).detach()

@@ -9,9 +9,12 @@ from model import STRIDE
 
 
 def load_imagenet(encoder):
-    """Load torchvision's ImageNet weights of ResNet18 into the trunk; raises OSError without network."""
+    """Load torchvision's ImageNet weights of ResNet18 into the trunk; raises ValueError if there are none to be had."""
     from torchvision.models import ResNet18_Weights
-    weights = ResNet18_Weights.IMAGENET1K_V1.get_state_dict(progress=True)
+    try:
+        weights = ResNet18_Weights.IMAGENET1K_V1.get_state_dict(progress=True)
+    except (OSError, RuntimeError) as error:  # no network, or a hash that does not match
+        raise ValueError(f"the ImageNet weights could not be downloaded ({error}); use --init random") from error
     trunk = {name: t for name, t in weights.items() if not name.startswith(("layer4", "fc"))}
     encoder.load_state_dict(trunk, strict=False)
 

@@ -10,20 +10,21 @@ sees it rounded. A checkpoint is written every few minutes; --resume goes on fro
 import argparse
 import math
 import os
-import sys
 import time
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
+import cli
 import data
 import model
 import quantize
 import start
+from entropy import Bank
 from prior import LogisticMixturePrior
 
-LAMBDA = {"hard": 0.0035, "soft": 0.0067}
+LAMBDA = {"hard": 0.001, "soft": 0.0067}
 
 
 def parse_args():
@@ -33,7 +34,7 @@ def parse_args():
     add("--data", "folders and tar files of training images", nargs="+", required=True)
     add("--val", "folders and tar files of images to measure on", nargs="+", default=None)
     add("--quantize_mode", "hard (B=2) or soft (B=10)", choices=list(quantize.BITS), required=True)
-    add("--lambda", "weight of the distortion; default 0.0035 hard, 0.0067 soft", dest="lambda_", type=float)
+    add("--lambda", "weight of the distortion; default 0.001 hard, 0.0067 soft", dest="lambda_", type=float)
     add("--output_dir", "where the .model files go; default models/model_B=2 or models/model_B=10")
     add("--init", "trunk at the start: ImageNet weights from torchvision, or random",
         choices=["imagenet", "random"], default="imagenet")
@@ -95,13 +96,16 @@ def learning_rate(progress):
 
 
 def loss_terms(encoder, decoder, prior, x):
-    """Bits per pixel of the noisy latent and mean squared error of the rounded one, for x (N, 3, H, W)."""
+    """Terms of the loss for pixels x (N, 3, H, W): bits per pixel of the noisy latent, mean squared
+    error of the rounded one, and the mean square of what clipping takes away, in steps."""
     B = encoder.config.B
     f = encoder(x)
     noisy_steps = (quantize.add_noise(f, B) - 0.5) * 2**B
     bpp = prior.bits(noisy_steps).sum() / (x.numel() / 3)
     mse = (decoder(quantize.round_straight_through(f, B)) - x).square().mean()
-    return bpp, mse
+    # Neither other term leads back a latent that is far outside.
+    clipped = ((f - f.clamp(0, 1)) * 2**B).square().mean()
+    return bpp, mse, clipped
 
 
 @torch.inference_mode()
@@ -121,7 +125,6 @@ def evaluate(encoder, decoder, prior, images, device):
 
 def export(encoder, decoder, images, output_dir):
     """Fit the entropy coder's bank on uint8 images (H, W, 3) and write the two `.model` files."""
-    from entropy import Bank
     # The bank belongs to the rounded weights that users will load.
     for module in encoder, decoder:
         module.cpu().eval().load_state_dict({name: t.half().to(t.dtype) for name, t in module.state_dict().items()})
@@ -192,11 +195,12 @@ def main():
             group["lr"] = group["peak"] * learning_rate(progress_of())
 
         # One step. Early gradients of the zero-initialised ends are large: clipped.
-        encoder.train(), decoder.train()
+        # A trunk that comes trained keeps its batch statistics.
+        encoder.train(not args.start_from), decoder.train()
         x = crops.sample(args.batch_size, random)  # (N, 3, crop, crop)
         with torch.autocast(args.device, torch.bfloat16, enabled=args.device == "cuda"):
-            bpp, mse = loss_terms(encoder, decoder, prior, x)
-            loss = args.lambda_ * 255**2 * mse + bpp
+            bpp, mse, clipped = loss_terms(encoder, decoder, prior, x)
+            loss = args.lambda_ * 255**2 * mse + bpp + clipped
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network + linear, 1.0)
@@ -223,4 +227,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    cli.run(main)

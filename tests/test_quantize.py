@@ -31,9 +31,9 @@ def test_noise_is_uniform_one_step_wide_and_centred(B):
     assert abs(noise.var() - 1 / 12) < 0.002
 
 
-def test_straight_through_rounds_forward_and_passes_the_gradient():
+def test_straight_through_rounds_forward_and_passes_the_gradient_inside():
     f = torch.tensor([-0.2, 0.1, 0.3, 0.9, 1.4], requires_grad=True)
     rounded = quantize.round_straight_through(f, 2)
     assert torch.allclose(rounded, torch.tensor([0.0, 0.0, 0.25, 1.0, 1.0]))
     rounded.sum().backward()
-    assert torch.equal(f.grad, torch.ones(5))
+    assert f.grad.tolist() == [0, 1, 1, 1, 0]

@@ -1,0 +1,73 @@
+"""Time the entropy coder beside the package arithmetic-compressor, and both modes as a whole.
+
+    python3 bench.py
+    python3 bench.py resources/test_images/baboon.png
+"""
+import argparse
+import os
+import time
+
+import cli
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    default = os.path.join(cli.HERE, "resources/test_images/lena.png")
+    parser.add_argument("image", nargs="?", default=default, help="image to code (default: lena)")
+    return parser.parse_args()
+
+
+def seconds(function, repeats):
+    """The least time of `repeats` calls, which other work on the machine disturbs least."""
+    times = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - began)
+    return min(times)
+
+
+def main():
+    args = parse_args()
+    import codec
+    import engine_compiled
+    import engine_package
+    import entropy
+    import model
+    import picture
+    import quantize
+
+    image = picture.read(args.image)
+    whole = {}
+    for mode, B in quantize.BITS.items():
+        encoder = model.load(cli.shipped_model(B, "encoder"), "encoder")
+        decoder = model.load(cli.shipped_model(B, "decoder"), "decoder")
+        data = codec.compress(image, encoder)
+        whole[mode] = [seconds(lambda: codec.compress(image, encoder), 5),
+                       seconds(lambda: codec.decompress(data, decoder), 5)]
+
+        latent = codec.analyse(picture.split(image).rgb, encoder).reshape(encoder.config.latent_channels, -1)
+        # The trained bank, and the scheme of the first implementation: one model, all 2^B + 1 values alike.
+        uniform = entropy.Bank(*entropy_start(B))
+        for name, bank, values in (("bank", codec._bank(decoder), latent), ("one model", uniform, latent.reshape(1, -1))):
+            payload = entropy.encode(values, bank, engine_compiled)
+            count = values.shape[1]
+            for way, run in (("encode", lambda engine: entropy.encode(values, bank, engine)),
+                             ("decode", lambda engine: entropy.decode(payload, bank, count, engine))):
+                ours, package = seconds(lambda: run(engine_compiled), 5), seconds(lambda: run(engine_package), 1)
+                print(f"{mode}, {name}, {way} {values.size} latents, {len(payload)} bytes: "
+                      f"compiled {1000 * ours:.1f} ms, package {package:.2f} s, ratio {package / ours:.0f}", flush=True)
+    for mode, (encode, decode) in whole.items():
+        print(f"{mode}, whole encode {encode:.3f} s, whole decode {decode:.3f} s")
+    print(f"soft to hard: {sum(whole['soft']) / sum(whole['hard']):.2f}")
+
+
+def entropy_start(B):
+    """Lowest integer and frequencies of one model that gives 0 ... 2^B and the escape equal chances."""
+    import numpy as np
+    symbols = 2**B + 2
+    return np.zeros(1, np.int32), np.full((1, symbols), 4096 // symbols, np.int16)
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,40 @@
+"""Write the golden files: python3 tests/golden/make.py
+
+They hold version 1 of the format. A later version adds files beside them and never changes these:
+whoever has a file of an old version must still be able to read it.
+"""
+import os
+import sys
+
+import numpy as np
+from PIL import Image
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [os.path.dirname(HERE), os.path.dirname(os.path.dirname(HERE))]
+
+import codec
+import model
+from conftest import build_pair
+
+
+def pictures():
+    """Names and images that between them use every field of the header."""
+    random = np.random.default_rng(0)
+    y, x = np.mgrid[0:40, 0:56]
+    rgb = np.stack([x * 4, y * 6, (x + y) * 2], 2).astype(np.uint8)
+    yield "rgb", Image.fromarray(rgb)
+    yield "gray", Image.fromarray(rgb[:, :, 1])
+    noise = Image.fromarray(random.integers(0, 256, (33, 17, 4), np.uint8))  # escapes, and alpha
+    noise.info["icc_profile"] = b"a colour profile"
+    yield "noise", noise
+
+
+if __name__ == "__main__":
+    for mode in "hard", "soft":
+        encoder, decoder = build_pair(mode)
+        model.save(decoder, os.path.join(HERE, f"{mode}.model"))
+        for name, image in pictures():
+            path = os.path.join(HERE, f"v1_{mode}_{name}")
+            with open(path + ".encoded", "wb") as file:
+                file.write(codec.compress(image, encoder))
+            np.save(path + ".npy", codec.analyse(codec.picture.split(image).rgb, encoder).astype(np.int16))

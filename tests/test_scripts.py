@@ -1,0 +1,165 @@
+"""The scripts as a user runs them, with the shipped models."""
+import json
+import os
+import pickle
+import re
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import codec
+import metrics
+import model
+from conftest import ROOT
+from test_model import Bomb
+
+LENA = os.path.join(ROOT, "resources/test_images/lena.png")
+
+
+@pytest.fixture(scope="module")
+def encoded(tmp_path_factory):
+    """lena.encoded in hard mode, made once."""
+    path = tmp_path_factory.mktemp("encoded") / "lena.encoded"
+    encoder = model.load(os.path.join(ROOT, "models/model_B=2/encoder.model"), "encoder")
+    path.write_bytes(codec.compress(Image.open(LENA), encoder))
+    return path
+
+
+@pytest.mark.parametrize("mode, B, floor, bpp", [("soft", 10, 25.65, 1.23), ("hard", 2, 25.19, 0.243)])
+def test_the_documented_commands(tmp_path, script, mode, B, floor, bpp):
+    for folder in "models", "resources":
+        os.symlink(os.path.join(ROOT, folder), tmp_path / folder)
+    made = script("encode.py", "--input_path=resources/test_images/lena.png",
+                  f"--output_path=made/encoded/B={B}/lena.encoded",
+                  f"--encoder_path=models/model_B={B}/encoder.model", f"--quantize_mode={mode}", cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    assert made.stderr == "" and re.fullmatch(r"\S+: \d+ bytes, 0\.\d+ bpp, \d+\.\d+ s\n", made.stdout)
+    back = script("decode.py", "--output_path", "made/results/lena_reconstructed.png",
+                  "--input_path", f"made/encoded/B={B}/lena.encoded",
+                  "--decoder_path", f"models/model_B={B}/decoder.model", "--quantize_mode", mode, cwd=tmp_path)
+    assert back.returncode == 0 and back.stderr == "", back.stderr
+    original, result = Image.open(LENA), Image.open(tmp_path / "made/results/lena_reconstructed.png")
+    size = os.path.getsize(tmp_path / f"made/encoded/B={B}/lena.encoded")
+    assert metrics.psnr(result, original) >= floor
+    assert 8 * size / 512**2 <= bpp
+
+
+def test_two_paths_are_enough_and_quiet_is_quiet(tmp_path, script):
+    Image.open(LENA).crop((0, 0, 77, 50)).save(tmp_path / "a.webp")
+    made = script("encode.py", "--input_path", tmp_path / "a.webp", "--output_path", tmp_path / "a.encoded", "--quiet")
+    back = script("decode.py", "--input_path", tmp_path / "a.encoded", "--output_path", tmp_path / "a.jpg", "--quiet")
+    assert (made.returncode, made.stdout, made.stderr) == (back.returncode, back.stdout, back.stderr) == (0, "", "")
+    assert Image.open(tmp_path / "a.jpg").size == (77, 50)
+
+
+def test_info_prints_the_header_without_torch(encoded, script):
+    result = script("decode.py", "--info", encoded)
+    header = json.loads(result.stdout)
+    assert header["width"] == header["height"] == 512 and header["quantize_mode"] == "hard"
+    assert header["bytes"] == encoded.stat().st_size
+    code = f"import sys; sys.argv = ['decode.py', '--info', {str(encoded)!r}]; import decode; decode.main(); " \
+           "assert not {'torch', 'numpy', 'PIL'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("name", ["encode.py", "decode.py"])
+def test_the_scripts_do_not_import_torchvision(name, tmp_path, encoded):
+    (source, target) = (LENA, tmp_path / "out.encoded") if name == "encode.py" else (encoded, tmp_path / "out.png")
+    code = f"import sys; sys.argv = [{name!r}, '--input_path', {str(source)!r}, '--output_path', {str(target)!r}]; " \
+           f"import {name[:-3]} as script; script.main(); assert 'torchvision' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("name", ["encode.py", "decode.py", "train.py", "compare.py", "bench.py"])
+def test_help_shows_examples(name, script):
+    result = script(name, "--help")
+    assert result.returncode == 0 and f"python3 {name}" in result.stdout
+
+
+def refused(result, *outputs):
+    """One line on stderr, exit code 1, no output and nothing left beside it."""
+    assert result.returncode == 1, result.stderr
+    assert result.stdout == "" and len(result.stderr.splitlines()) == 1 and "error: " in result.stderr
+    for output in outputs:
+        assert not os.path.exists(output)
+        folder = os.path.dirname(output)
+        assert not os.path.isdir(folder) or not [n for n in os.listdir(folder) if n.endswith(".tmp")]
+
+
+@pytest.mark.parametrize("make", [
+    lambda path: None,                                                   # missing
+    lambda path: path.write_text("not an image"),
+    lambda path: path.write_bytes(open(LENA, "rb").read()[:20_000]),     # truncated
+    lambda path: path.mkdir(),
+], ids=["missing", "no image", "truncated", "directory"])
+def test_encode_refuses_bad_input(tmp_path, script, make):
+    make(tmp_path / "in.png")
+    output = tmp_path / "out.encoded"
+    refused(script("encode.py", "--input_path", tmp_path / "in.png", "--output_path", output), output)
+
+
+def test_decode_refuses_bad_input(tmp_path, script, encoded):
+    data, output = encoded.read_bytes(), tmp_path / "out.png"
+    for content in [b"", data[:100], data[:-1], data[:900] + b"x" + data[901:], b"text " * 30]:
+        (tmp_path / "in.encoded").write_bytes(content)
+        refused(script("decode.py", "--input_path", tmp_path / "in.encoded", "--output_path", output), output)
+        refused(script("decode.py", "--info", tmp_path / "in.encoded"))
+    refused(script("decode.py", "--input_path", tmp_path / "none", "--output_path", output), output)
+    refused(script("decode.py", "--input_path", tmp_path, "--output_path", output), output)
+
+
+def test_decode_refuses_a_contradiction(tmp_path, script, encoded):
+    output = tmp_path / "out.png"
+    decode = ["decode.py", "--input_path", encoded, "--output_path", output]
+    refused(script(*decode, "--quantize_mode=soft"), output)
+    refused(script(*decode, "--decoder_path", os.path.join(ROOT, "models/model_B=10/decoder.model")), output)
+    refused(script(*decode, "--decoder_path", os.path.join(ROOT, "models/model_B=2/encoder.model")), output)
+    refused(script("encode.py", "--input_path", LENA, "--output_path", output, "--quantize_mode=soft",
+                   "--encoder_path", os.path.join(ROOT, "models/model_B=2/encoder.model")), output)
+
+
+def test_outputs_that_cannot_be_written_are_refused(tmp_path, script, encoded):
+    (tmp_path / "file").write_text("kept")
+    (tmp_path / "folder.png").mkdir()
+    for output in [tmp_path / "file" / "out.png", tmp_path / "out.docx", tmp_path / "out"]:
+        refused(script("decode.py", "--input_path", encoded, "--output_path", output), output)
+    refused(script("decode.py", "--input_path", encoded, "--output_path", tmp_path / "folder.png"))
+    refused(script("encode.py", "--input_path", LENA, "--output_path", tmp_path / "file" / "out"))
+    assert (tmp_path / "file").read_text() == "kept" and (tmp_path / "folder.png").is_dir()
+
+
+def test_a_model_with_code_is_refused_and_not_run(tmp_path, script, encoded):
+    (tmp_path / "evil.model").write_bytes(pickle.dumps(Bomb(tmp_path / "trace")))
+    output = tmp_path / "out.png"
+    refused(script("decode.py", "--input_path", encoded, "--output_path", output,
+                   "--decoder_path", tmp_path / "evil.model"), output)
+    refused(script("encode.py", "--input_path", LENA, "--output_path", output,
+                   "--encoder_path", tmp_path / "evil.model"), output)
+    assert not (tmp_path / "trace").exists()
+
+
+@pytest.mark.parametrize("args", [[], ["--quantize_mode=medium"], ["--input_path=a"]])
+def test_wrong_usage_exits_with_2(script, args):
+    for name in "encode.py", "decode.py":
+        assert script(name, *args).returncode == 2
+
+
+def test_compare_measures_files_on_disk(tmp_path, script, encoded):
+    shutil.copy(LENA, tmp_path / "decoded.png")
+    result = script("compare.py", LENA, encoded, tmp_path / "decoded.png", "--csv", tmp_path / "table.csv",
+                    "--picture", tmp_path / "crop.png")
+    assert result.returncode == 0, result.stderr
+    header, row = (tmp_path / "table.csv").read_text().splitlines()
+    fields = dict(zip(header.split(","), row.split(",")))
+    assert fields["bytes"] == str(encoded.stat().st_size) and fields["PSNR"] == "inf"
+    assert 20 < float(fields["JPEG PSNR"]) < 35
+    assert Image.open(tmp_path / "crop.png").width == 1000
+
+
+def test_psnr_does_not_wrap_round():
+    dark, light = Image.new("L", (2, 2), 10), Image.new("L", (2, 2), 12)
+    assert metrics.psnr(dark, light) == metrics.psnr(light, dark) == pytest.approx(10 * np.log10(255**2 / 4))

@@ -1,0 +1,134 @@
+import io
+import os
+import tarfile
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import codec
+import data
+import model
+import prior
+import start
+from conftest import ROOT, build_pair
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A folder with an image and a tar file of another."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    y, x = np.mgrid[0:70, 0:90]
+    image = Image.fromarray(np.stack([x * 2, y * 3, x + y], 2).astype(np.uint8))
+    image.save(folder / "a.png")
+    file = io.BytesIO()
+    image.transpose(Image.Transpose.ROTATE_90).save(file, "PNG")
+    with tarfile.open(folder / "b.tar", "w") as archive:
+        member = tarfile.TarInfo("deep/b.png")
+        member.size = len(file.getvalue())
+        archive.addfile(member, io.BytesIO(file.getvalue()))
+        archive.addfile(tarfile.TarInfo("notes.txt"))
+    return folder
+
+
+def test_images_come_from_folders_and_tars(photos):
+    assert [image.shape for image in data.load_images([str(photos)])] == [(70, 90, 3), (90, 70, 3)]
+    assert len(data.load_images([str(photos / "b.tar")])) == 1
+    (photos / "none").mkdir()
+    with pytest.raises(ValueError, match="no images"):
+        data.load_images([str(photos / "none")])
+
+
+def test_crops_are_pieces_of_the_images():
+    image = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
+    crops = data.Crops([image], 32)
+    random = np.random.default_rng(1)
+    found = 0
+    for _ in range(20):
+        batch = crops.sample(3, random)
+        assert batch.shape == (3, 3, 32, 32) and 0 <= batch.min() and batch.max() <= 1
+        crop = (batch[0] * 255).round().byte().permute(1, 2, 0).numpy()
+        pieces = [image[y:y + 32, x:x + 32] for y in range(9) for x in range(19)]
+        found += any(np.array_equal(crop, p) or np.array_equal(crop, p[:, ::-1]) for p in pieces)
+    assert found >= 4  # the others are scaled
+
+
+def test_crops_of_one_seed_are_the_same():
+    image = np.random.default_rng(0).integers(0, 256, (80, 90, 3), np.uint8)
+    crops = data.Crops([image], 32)
+    assert torch.equal(crops.sample(4, np.random.default_rng(5)), crops.sample(4, np.random.default_rng(5)))
+
+
+def test_prior_is_a_probability_over_the_integers():
+    p = prior.LogisticMixturePrior(2)
+    p.fit(torch.randn(4, 2, 8, 8) * torch.tensor([1.0, 7.0]).view(1, 2, 1, 1))
+    integers = torch.arange(-200.0, 201).view(1, 1, 1, -1).repeat(1, 2, 1, 1)
+    assert torch.allclose(torch.exp2(-p.bits(integers)).sum((0, 2, 3)), torch.ones(2), atol=1e-3)
+
+
+def test_principal_components_reconstruct_what_they_span():
+    encoder, decoder = build_pair("soft")
+    pixels = torch.rand(6, 3, 1, 1).expand(6, 3, 32, 32).contiguous()  # flat colours: three dimensions
+    start.principal_components(encoder, decoder, pixels, step=0.01)
+    y = encoder.linear(pixels - 0.5)
+    assert torch.allclose(torch.nn.functional.pixel_shuffle(decoder.linear(y), 16) + 0.5, pixels, atol=1e-3)
+
+
+def test_spread_gives_every_channel_the_same_variance_and_keeps_the_picture():
+    torch.manual_seed(0)
+    encoder, decoder = build_pair("soft")
+    torch.nn.init.zeros_(decoder.head.weight)
+    pixels = torch.rand(8, 3, 4, 4).repeat_interleave(16, 2).repeat_interleave(16, 3)
+    start.principal_components(encoder, decoder, pixels, step=0.2)
+    start.spread(encoder, decoder, pixels)
+    deviations = start.latents(encoder, pixels).std(1)
+    assert torch.allclose(deviations, torch.full((4,), 0.9), atol=0.02)
+    with torch.no_grad():
+        error = (decoder(encoder(pixels)) - pixels).std()
+    assert error < 0.5 * pixels.std()  # Wiener's attenuation shrinks it a little
+
+
+@pytest.mark.parametrize("mode", ["hard", "soft"])
+def test_dry_run_exports_models_that_work(tmp_path, script, photos, mode):
+    out = tmp_path / "out"
+    args = ["train.py", "--data", photos, "--val", photos, "--quantize_mode", mode,
+            "--init", "random", "--crop", 64, "--dry-run", "--output_dir", out, "--checkpoint", tmp_path / "c.pt"]
+    result = script(*args)
+    assert result.returncode == 0, result.stderr
+    assert "before training: val" in result.stdout and "step 2: val" in result.stdout
+    pair = [model.load(out / f"{kind}.model", kind) for kind in ("encoder", "decoder")]
+    image = Image.open(photos / "a.png")
+    assert codec.decompress(codec.compress(image, pair[0]), pair[1]).size == image.size
+    resumed = script(*args, "--resume")
+    assert resumed.returncode == 0 and "before training" in resumed.stdout
+
+
+def test_training_lowers_the_loss(tmp_path, script, photos):
+    result = script("train.py", "--data", photos, "--val", photos, "--quantize_mode=hard", "--init=random", "--crop=64",
+                    "--steps=40", "--batch_size=4", "--output_dir", tmp_path, "--checkpoint", tmp_path / "c.pt")
+    losses = [float(line.split()[-1]) for line in result.stdout.splitlines() if "loss" in line]
+    assert losses[-1] < losses[0]
+
+
+def test_a_trained_model_can_be_the_start_of_the_other_mode(tmp_path, script, photos):
+    result = script("train.py", "--data", photos, "--quantize_mode=hard", "--crop=64", "--dry-run", "--output_dir", tmp_path,
+                    "--start_from", os.path.join(ROOT, "models/model_B=10"), "--checkpoint", tmp_path / "c.pt")
+    assert result.returncode == 0, result.stderr
+    assert model.load(tmp_path / "encoder.model", "encoder").config.quantize_mode == "hard"
+
+
+def test_missing_data_and_failed_downloads_are_one_line(tmp_path, script, photos):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    common = ["--quantize_mode=hard", "--crop=64", "--dry-run", "--output_dir", tmp_path, "--checkpoint", tmp_path / "c"]
+    for path in empty, tmp_path / "none":
+        result = script("train.py", "--data", path, *common, "--init=random")
+        assert result.returncode == 1 and len(result.stderr.splitlines()) == 1
+    # No server answers at this address: the machine has no network, or none that leads there.
+    result = script("train.py", "--data", photos, *common, "--init=imagenet",
+                    env={**os.environ, "HTTPS_PROXY": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9",
+                         "TORCH_HOME": str(tmp_path / "hub")})
+    assert result.returncode == 1 and "--init random" in result.stderr.splitlines()[-1]
+    assert "Traceback" not in result.stderr
