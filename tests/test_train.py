@@ -108,7 +108,7 @@ def test_dry_run_exports_models_that_work(tmp_path, script, photos, mode):
 def test_training_lowers_the_loss(tmp_path, script, photos):
     result = script("train.py", "--data", photos, "--val", photos, "--quantize_mode=hard", "--init=random", "--crop=64",
                     "--steps=40", "--batch_size=4", "--output_dir", tmp_path, "--checkpoint", tmp_path / "c.pt")
-    losses = [float(line.split()[-1]) for line in result.stdout.splitlines() if "loss" in line]
+    losses = [float(line.split()[-1]) for line in result.stdout.splitlines() if ": val " in line]
     assert losses[-1] < losses[0]
 
 
