@@ -57,7 +57,7 @@ def main():
     path = args.decoder_path or cli.shipped_model(header.B, "decoder")
     decoder = model.load(path, "decoder", cli.pick_device(args.device))
     began = time.perf_counter()
-    image = codec.decompress(data, decoder)
+    image = codec.decompress(data, decoder, progress=not args.quiet)
     seconds = time.perf_counter() - began
     with cli.replacing(args.output_path) as temporary:
         kept = {key: image.info[key] for key in ("exif", "icc_profile") if key in image.info}

@@ -38,7 +38,7 @@ def main():
         raise cli.UserError(f"{path} is a model for --quantize_mode={encoder.config.quantize_mode}")
 
     began = time.perf_counter()
-    data = codec.compress(image, encoder)
+    data = codec.compress(image, encoder, progress=not args.quiet)
     seconds = time.perf_counter() - began
     with cli.replacing(args.output_path) as temporary, open(temporary, "wb") as file:
         file.write(data)
