@@ -29,20 +29,28 @@ class ModelError(ValueError):
 class ModelConfig:
     """What must be known before weights can be loaded.
 
-    quantize_mode: "hard" or "soft"; B: bits of the quantiser; latent_channels: channels of f;
-    widths: channels of the trunk at strides 4, 8 and 16. Raises ValueError for what cannot be meant,
-    so that a file cannot ask for the memory of a million channels.
+    quantize_mode: "hard" or "soft"; B: bits of the quantiser; digits: for each of K components that the
+    networks exchange, the number of channels of f that carry it, see `quantize.split_digits`; widths:
+    channels of the trunk at strides 4, 8 and 16. Raises ValueError for what cannot be meant, so that a
+    file cannot ask for the memory of a million channels.
     """
     quantize_mode: str
     B: int
-    latent_channels: int = 32
+    digits: tuple = (1,) * 32
     widths: tuple = (64, 128, 256)
 
     def __post_init__(self):
         if self.B != quantize.BITS.get(self.quantize_mode):
             raise ValueError("B is not that of the mode")
-        if len(self.widths) != 3 or not all(1 <= n <= 1024 for n in (*self.widths, self.latent_channels)):
+        if not (1 <= len(self.digits) <= 1024 and all(1 <= n <= 4 for n in self.digits)):
+            raise ValueError("digits out of range")
+        if len(self.widths) != 3 or not all(1 <= n <= 1024 for n in self.widths):
             raise ValueError("widths out of range")
+
+    @property
+    def latent_channels(self):
+        """Channels of f."""
+        return sum(self.digits)
 
 
 class BasicBlock(nn.Module):
@@ -93,8 +101,8 @@ class Encoder(nn.Module):
         self.layer1 = nn.Sequential(BasicBlock(a, a), BasicBlock(a, a))
         self.layer2 = nn.Sequential(BasicBlock(a, b, 2), BasicBlock(b, b))
         self.layer3 = nn.Sequential(BasicBlock(b, c, 2), BasicBlock(c, c))
-        self.neck = nn.Conv2d(c, config.latent_channels, 1)
-        self.linear = nn.Conv2d(3, config.latent_channels, STRIDE, STRIDE)
+        self.neck = nn.Conv2d(c, len(config.digits), 1)
+        self.linear = nn.Conv2d(3, len(config.digits), STRIDE, STRIDE)
         nn.init.zeros_(self.neck.weight)
         nn.init.zeros_(self.neck.bias)
         # The normalisation that ImageNet weights were trained with.
@@ -102,7 +110,7 @@ class Encoder(nn.Module):
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1), persistent=False)
 
     def steps(self, x):
-        """Latent in quantisation steps around zero, (N, C, H/16, W/16), of pixels (N, 3, H, W) in [0, 1]."""
+        """Components in quantisation steps around zero, (N, K, H/16, W/16), of pixels (N, 3, H, W) in [0, 1]."""
         y = F.relu(self.bn1(self.conv1((x - self.mean) / self.std)))  # (N, 64, H/2, W/2)
         y = self.layer1(F.max_pool2d(y, 3, 2, 1))                     # (N, 64, H/4, W/4)
         y = self.layer3(self.layer2(y))                               # (N, 256, H/16, W/16)
@@ -110,9 +118,13 @@ class Encoder(nn.Module):
             linear = self.linear(x - 0.5)
         return self.neck(y) + linear
 
+    def latent(self, y):
+        """Latent f, (N, C, H/16, W/16), real and mostly in [0, 1], of components y (N, K, H/16, W/16) in steps."""
+        return 0.5 + quantize.split_digits(y, self.config.digits, self.config.B) * 2**-self.config.B
+
     def forward(self, x):
-        """Latent f, (N, C, H/16, W/16), real and mostly in [0, 1], of pixels (N, 3, H, W) in [0, 1]."""
-        return 0.5 + self.steps(x) * 2**-self.config.B
+        """Latent f, (N, C, H/16, W/16), of pixels (N, 3, H, W) in [0, 1]."""
+        return self.latent(self.steps(x))
 
 
 class Decoder(nn.Module):
@@ -124,22 +136,26 @@ class Decoder(nn.Module):
         self.bank = None      # as in the encoder
         self.model_id = None  # see `compute_id`
         a, b, c = config.widths
-        self.neck = nn.Conv2d(config.latent_channels, c, 1)
+        self.neck = nn.Conv2d(len(config.digits), c, 1)
         self.layer3 = nn.Sequential(MirrorBlock(c), MirrorBlock(c))
         self.up3 = nn.Sequential(nn.Conv2d(c, b * 4, 1), nn.PixelShuffle(2))
         self.layer2 = nn.Sequential(MirrorBlock(b), MirrorBlock(b))
         self.up2 = nn.Sequential(nn.Conv2d(b, a * 4, 1), nn.PixelShuffle(2))
         self.layer1 = nn.Sequential(MirrorBlock(a), MirrorBlock(a))
         self.head = nn.Conv2d(a, 3 * 16, 3, 1, 1)
-        self.linear = nn.Conv2d(config.latent_channels, 3 * STRIDE**2, 1)
+        self.linear = nn.Conv2d(len(config.digits), 3 * STRIDE**2, 1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
-        # Spread of each latent channel in steps: the network sees values around one.
-        self.register_buffer("scale", torch.ones(config.latent_channels))
+        # Spread of each component in steps: the network sees values around one.
+        self.register_buffer("scale", torch.ones(len(config.digits)))
+
+    def steps(self, f):
+        """Components in steps around zero, (N, K, H/16, W/16), of latents f (N, C, H/16, W/16)."""
+        return quantize.join_digits((f - 0.5) * 2**self.config.B, self.config.digits, self.config.B)
 
     def forward(self, f):
         """Pixels (N, 3, H, W), mostly in [0, 1], of dequantised latents f (N, C, H/16, W/16) in [0, 1]."""
-        y = (f - 0.5) * 2**self.config.B
+        y = self.steps(f)
         x = self.neck(y / self.scale.view(1, -1, 1, 1))  # (N, 256, H/16, W/16)
         x = self.up3(self.layer3(x))                     # (N, 128, H/8, W/8)
         x = self.layer1(self.up2(self.layer2(x)))        # (N, 64, H/4, W/4)
@@ -200,7 +216,8 @@ def load(path, kind, device="cpu"):
             raise ModelError(f"{path}: not an AutoCompressor model, or one of a later version")
         if content["kind"] != kind:
             raise ModelError(f"{path}: is the {content['kind']}, not the {kind}")
-        config = ModelConfig(**{**content["config"], "widths": tuple(content["config"]["widths"])})
+        config = ModelConfig(**{name: tuple(value) if isinstance(value, list) else value
+                                for name, value in content["config"].items()})
         model = {"encoder": Encoder, "decoder": Decoder}[kind](config)
         model.load_state_dict(content["weights"])
         bank = content["bank"]

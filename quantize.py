@@ -28,6 +28,33 @@ def add_noise(f, B):
 
 
 def round_straight_through(f, B):
-    """Round to the nearest level in [0, 1], with the gradient of the identity, and none outside."""
-    inside = f.clamp(0, 1)
+    """Round to the nearest level in [0, 1], with the gradient of the identity, and none where that clips."""
+    inside = f.clamp(-(2 ** -(B + 1)), 1 + 2 ** -(B + 1))
     return inside + (dequantize(quantize(f, B), B) - inside).detach()
+
+
+def split_digits(y, digits, B):
+    """Write K latents as D = sum(digits) latents of 2^B + 1 levels each: residual quantisation.
+
+    Five levels cannot hold the brightness of a block; two latents of five levels hold 25. All but the
+    last digit of a latent are whole numbers, and the last is what they leave, so that its rounding is
+    the rounding of the whole (multistage quantisation, Juang and Gray 1982). With one digit each this
+    is the identity.
+    y: (N, K, H, W), real, in steps around zero; digits: K counts; returns (N, D, H, W) in steps,
+    coarse digits first, for which `join_digits` is the inverse.
+    """
+    base, out = 2**B + 1, []
+    for part, count in zip(y.split(1, 1), digits):
+        for power in range(count - 1, 0, -1):
+            coarse = torch.round(part / base**power).clamp(-(2 ** (B - 1)), 2 ** (B - 1)).detach()
+            part = part - coarse * base**power
+            out.append(coarse)
+        out.append(part)
+    return torch.cat(out, 1)
+
+
+def join_digits(z, digits, B):
+    """Latents (N, K, H, W) of their digits z (N, D, H, W), both in steps around zero."""
+    base = 2**B + 1
+    return torch.cat([sum(digit * base**power for power, digit in enumerate(reversed(part.split(1, 1))))
+                      for part in z.split(list(digits), 1)], 1)

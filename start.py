@@ -1,11 +1,13 @@
 """Where training starts: a linear codec that works before the first step.
 
 `principal_components` gives both transforms' linear paths the best linear code of 16x16 patches.
-`spread` prepares a model for the five levels of hard mode. `load_imagenet` fills the trunk.
+`coarsen` prepares a model for the five levels of hard mode. `load_imagenet` fills the trunk.
 """
+import dataclasses
+
 import torch
 
-from model import STRIDE
+from model import STRIDE, Decoder, Encoder
 
 
 def load_imagenet(encoder):
@@ -25,12 +27,12 @@ def principal_components(encoder, decoder, pixels, step):
 
     pixels: (N, 3, H, W) in [0, 1]; step: quantisation step of the orthonormal components, in [0, 1] units.
     """
-    channels = encoder.config.latent_channels
+    components = len(encoder.config.digits)
     patches = torch.nn.functional.unfold(pixels - 0.5, STRIDE, stride=STRIDE)  # (N, 768, L)
     patches = patches.transpose(1, 2).reshape(-1, 3 * STRIDE**2).double()      # (N * L, 768)
     mean = patches.mean(0)
     _, vectors = torch.linalg.eigh((patches - mean).T @ (patches - mean))
-    basis = vectors.flip(1)[:, :channels]  # (768, C), largest variance first
+    basis = vectors.flip(1)[:, :components]  # (768, K), largest variance first
     encoder.linear.weight.copy_((basis.T / step).view_as(encoder.linear.weight))
     encoder.linear.bias.copy_(-basis.T @ mean / step)
     decoder.linear.weight.copy_((basis * step).view_as(decoder.linear.weight))
@@ -39,52 +41,54 @@ def principal_components(encoder, decoder, pixels, step):
 
 @torch.no_grad()
 def latents(encoder, pixels, batch_size=8):
-    """Latents in steps, (C, N * H/16 * W/16), of pixels (N, 3, H, W)."""
+    """Components in steps, (K, N * H/16 * W/16), of pixels (N, 3, H, W)."""
     y = torch.cat([encoder.steps(part) for part in pixels.split(batch_size)])
     return y.transpose(0, 1).flatten(1)
 
 
 @torch.no_grad()
 def set_scale(encoder, decoder, pixels):
-    """Tell the decoder's network the spread of each latent channel."""
+    """Tell the decoder's network the spread of each component."""
     decoder.scale.copy_(latents(encoder, pixels).std(1).clamp_min(0.1))
 
 
 @torch.no_grad()
-def spread(encoder, decoder, pixels, deviation=0.9):
-    """Rotate the latents so that every channel has the same variance and each carries a bit of all.
+def coarsen(encoder, decoder, config, pixels, step):
+    """Encoder and decoder for `config.quantize_mode`, with coarser steps and digits that fit them.
 
-    Five levels cannot hold a component that varies over a hundred steps. The best linear code for
-    channels of equal noise gives component i the gain var_i^(-1/4) and spreads all over the channels
-    with an orthogonal matrix (Lee and Petersen 1976, "Optimal linear coding for vector channels");
-    the decoder inverts it with Wiener's attenuation of what the noise has drowned. Both are 1x1
-    matrices and disappear in the weights of the layers beside them.
-    pixels: (N, 3, H, W) to measure the latents on; deviation: of the result, in steps.
+    Components are taken by their spread, the largest first, each with as many digits as it needs,
+    until the channels of the given encoder's latent are used up. The result has the weights of what
+    is given, in the new units.
+    pixels: (N, 3, H, W) to measure the components on; step: new step in units of the old.
     """
-    y = latents(encoder, pixels).double()
-    mean = y.mean(1)
-    variances, basis = torch.linalg.eigh(torch.cov(y))  # y - mean = basis @ components
-    gains = variances.clamp_min(1e-6) ** -0.25
-    gains *= deviation * (len(gains) / (gains**2 * variances).sum()).sqrt()
-    power = gains**2 * variances
-    attenuation = power / (power + 1 / 12)
+    y = latents(encoder, pixels)
+    mean, deviation = y.mean(1), y.std(1)
+    order = deviation.argsort(descending=True).tolist()
+    digits, room = [], encoder.config.latent_channels
+    for component in order:
+        count, levels = 1, 2**config.B + 1
+        while 2.2 * deviation[component] / step > levels**count / 2:
+            count += 1
+        if room:
+            digits.append(min(count, room))
+            room -= digits[-1]
+    keep = order[:len(digits)]
 
-    hadamard = torch.ones(1, 1, dtype=torch.double)
-    while len(hadamard) < len(gains):
-        hadamard = torch.cat([torch.cat([hadamard, hadamard], 1), torch.cat([hadamard, -hadamard], 1)])
-    hadamard = hadamard[:len(gains), :len(gains)] / len(gains) ** 0.5
-    forward = hadamard @ torch.diag(gains) @ basis.T                # z = forward @ (y - mean)
-    backward = basis @ torch.diag(attenuation / gains) @ hadamard.T  # y ~ backward @ z + mean
+    config = dataclasses.replace(config, digits=tuple(digits))
+    new_encoder, new_decoder = Encoder(config), Decoder(config)
+    state = encoder.state_dict()
+    for layer in "neck", "linear":
+        state[f"{layer}.weight"] = state[f"{layer}.weight"][keep] / step
+        state[f"{layer}.bias"] = state[f"{layer}.bias"][keep] / step
+    state["linear.bias"] = state["linear.bias"] - mean[keep] / step
+    new_encoder.load_state_dict(state)
 
-    for layer in encoder.neck, encoder.linear:
-        layer.weight.copy_(torch.einsum("ij,jcab->icab", forward, layer.weight.double()))
-        layer.bias.copy_(forward @ layer.bias.double())
-    encoder.linear.bias.sub_(forward @ mean)
-
-    scale = decoder.scale.double()
-    for layer, scaled in (decoder.neck, backward / scale[:, None]), (decoder.linear, backward):
-        offset = mean / scale if layer is decoder.neck else mean
-        weight = layer.weight.double().flatten(1)  # (outputs, C)
-        layer.bias.add_(weight @ offset)
-        layer.weight.copy_((weight @ scaled).view_as(layer.weight))
-    decoder.scale.fill_(1)
+    # The mean of every component, also of those that are gone, moves into the biases.
+    state = decoder.state_dict()
+    state["neck.bias"] = state["neck.bias"] + state["neck.weight"].flatten(1) @ (mean / decoder.scale)
+    state["linear.bias"] = state["linear.bias"] + state["linear.weight"].flatten(1) @ mean
+    state["neck.weight"] = state["neck.weight"][:, keep]
+    state["linear.weight"] = state["linear.weight"][:, keep] * step
+    state["scale"] = state["scale"][keep] / step
+    new_decoder.load_state_dict(state)
+    return new_encoder, new_decoder

@@ -24,7 +24,7 @@ import start
 from entropy import Bank
 from prior import LogisticMixturePrior
 
-LAMBDA = {"hard": 0.001, "soft": 0.0067}
+LAMBDA = {"hard": 0.0022, "soft": 0.0067}
 
 
 def parse_args():
@@ -34,7 +34,7 @@ def parse_args():
     add("--data", "folders and tar files of training images", nargs="+", required=True)
     add("--val", "folders and tar files of images to measure on", nargs="+", default=None)
     add("--quantize_mode", "hard (B=2) or soft (B=10)", choices=list(quantize.BITS), required=True)
-    add("--lambda", "weight of the distortion; default 0.001 hard, 0.0067 soft", dest="lambda_", type=float)
+    add("--lambda", "weight of the distortion; default 0.0022 hard, 0.0067 soft", dest="lambda_", type=float)
     add("--output_dir", "where the .model files go; default models/model_B=2 or models/model_B=10")
     add("--init", "trunk at the start: ImageNet weights from torchvision, or random",
         choices=["imagenet", "random"], default="imagenet")
@@ -68,23 +68,25 @@ def initial_models(args, pixels):
     """Encoder, decoder and prior before the first step, fitted to crops `pixels` (N, 3, H, W)."""
     mode = args.quantize_mode
     config = model.ModelConfig(mode, quantize.BITS[mode])
-    encoder, decoder = model.Encoder(config), model.Decoder(config)
-    prior = LogisticMixturePrior(config.latent_channels)
     if args.start_from:
-        for mine, kind in (encoder, "encoder"), (decoder, "decoder"):
-            other = model.load(os.path.join(args.start_from, f"{kind}.model"), kind)
-            mine.load_state_dict(other.state_dict())
-            fresh = other.config.quantize_mode != mode
+        encoder, decoder = (model.load(os.path.join(args.start_from, f"{kind}.model"), kind)
+                            for kind in ("encoder", "decoder"))
+        # Distortion at fine quantisation is in proportion to the square of the step.
+        step = (LAMBDA[encoder.config.quantize_mode] / args.lambda_) ** 0.5
     else:
+        encoder, decoder = model.Encoder(config), model.Decoder(config)
         if args.init == "imagenet":
             start.load_imagenet(encoder)
         # The step at which a unit of rate and a unit of distortion trade at lambda, for fine quantisation.
         start.principal_components(encoder, decoder, pixels, step=(4e-4 / args.lambda_) ** 0.5)
         encoder.eval()
         start.set_scale(encoder, decoder, pixels)
-        fresh = True
-    if fresh and mode == "hard":
-        start.spread(encoder.eval(), decoder, pixels)
+        step = 1
+    if mode == "hard" and not (args.start_from and encoder.config.quantize_mode == mode):
+        encoder, decoder = start.coarsen(encoder, decoder, config, pixels, step)
+    if encoder.config.quantize_mode != mode:
+        raise ValueError(f"--start_from holds a model for --quantize_mode={encoder.config.quantize_mode}")
+    prior = LogisticMixturePrior(len(encoder.config.digits))
     with torch.no_grad():
         prior.fit(torch.cat([encoder.eval().steps(part) for part in pixels.split(8)]))
     return encoder, decoder, prior
@@ -98,13 +100,13 @@ def learning_rate(progress):
 def loss_terms(encoder, decoder, prior, x):
     """Terms of the loss for pixels x (N, 3, H, W): bits per pixel of the noisy latent, mean squared
     error of the rounded one, and the mean square of what clipping takes away, in steps."""
-    B = encoder.config.B
-    f = encoder(x)
-    noisy_steps = (quantize.add_noise(f, B) - 0.5) * 2**B
-    bpp = prior.bits(noisy_steps).sum() / (x.numel() / 3)
-    mse = (decoder(quantize.round_straight_through(f, B)) - x).square().mean()
-    # Neither other term leads back a latent that is far outside.
-    clipped = ((f - f.clamp(0, 1)) * 2**B).square().mean()
+    B, digits = encoder.config.B, torch.tensor(encoder.config.digits, device=x.device)
+    y = encoder.steps(x)  # (N, K, H/16, W/16), in steps: the noise is one wide
+    bpp = prior.bits(quantize.add_noise(y, B=0)).sum() / (x.numel() / 3)
+    mse = (decoder(quantize.round_straight_through(encoder.latent(y), B)) - x).square().mean()
+    # Neither of the two leads back a component that is far outside the range of its digits.
+    limit = ((2**B + 1) ** digits / 2).view(1, -1, 1, 1)
+    clipped = (y - y.clamp(-limit, limit)).square().mean()
     return bpp, mse, clipped
 
 
@@ -116,9 +118,9 @@ def evaluate(encoder, decoder, prior, images, device):
     for image in images:
         height, width = (side // model.STRIDE * model.STRIDE for side in image.shape[:2])
         x = torch.from_numpy(image[:height, :width].copy()).to(device).permute(2, 0, 1)[None].float() / 255
-        b = quantize.quantize(encoder(x), B)
-        decoded = decoder(quantize.dequantize(b, B)).mul(255).round().clamp(0, 255) / 255
-        bpps.append(prior.bits(b - 2 ** (B - 1)).sum().item() / (height * width))
+        f = quantize.dequantize(quantize.quantize(encoder(x), B), B)
+        decoded = decoder(f).mul(255).round().clamp(0, 255) / 255
+        bpps.append(prior.bits(decoder.steps(f)).sum().item() / (height * width))
         psnrs.append(-10 * math.log10((decoded - x).square().mean().item()))
     return sum(bpps) / len(bpps), sum(psnrs) / len(psnrs)
 

@@ -20,7 +20,7 @@ import start
 def build_pair(mode, seed=0):
     """An encoder and a decoder of a few kilobytes that reconstruct roughly, with their bank."""
     torch.manual_seed(seed)
-    config = model.ModelConfig(mode, quantize.BITS[mode], latent_channels=4, widths=(4, 4, 4))
+    config = model.ModelConfig(mode, quantize.BITS[mode], digits=(2, 1, 1) if mode == "hard" else (1,) * 4, widths=(4, 4, 4))
     encoder, decoder = model.Encoder(config).eval(), model.Decoder(config).eval()
     pixels = torch.rand(4, 3, 4, 4).repeat_interleave(16, 2).repeat_interleave(16, 3)
     pixels = (pixels + 0.1 * torch.rand(4, 3, 64, 64)).clamp(0, 1)

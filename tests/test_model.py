@@ -76,9 +76,9 @@ def test_foreign_files_are_model_errors(tmp_path, content):
         model.load(tmp_path / "x.model", "encoder")
 
 
-@pytest.mark.parametrize("change", [{"config": {"quantize_mode": "hard", "B": 2, "latent_channels": 10**9,
+@pytest.mark.parametrize("change", [{"config": {"quantize_mode": "hard", "B": 2, "digits": (1,) * 32,
                                                 "widths": (10**6, 10**6, 10**6)}},
-                                    {"config": {"quantize_mode": "hard", "B": -1, "latent_channels": 4,
+                                    {"config": {"quantize_mode": "hard", "B": -1, "digits": (1,) * 4,
                                                 "widths": (4, 4, 4)}},
                                     {"bank": None}, {"bank": {"lowest": torch.zeros(4)}}, {"weights": {}}])
 def test_files_with_absurd_fields_are_model_errors(tmp_path, soft_pair, change):

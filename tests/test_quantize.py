@@ -37,3 +37,22 @@ def test_straight_through_rounds_forward_and_passes_the_gradient_inside():
     assert torch.allclose(rounded, torch.tensor([0.0, 0.0, 0.25, 1.0, 1.0]))
     rounded.sum().backward()
     assert f.grad.tolist() == [0, 1, 1, 1, 0]
+
+
+def test_digits_carry_what_one_latent_cannot():
+    y = torch.tensor([-62.4, -13.0, -2.4, 0.2, 1.7, 12.49, 40.0]).view(1, 1, 1, -1).repeat(1, 3, 1, 1)
+    z = quantize.split_digits(y, (3, 2, 1), 2)
+    assert z.shape == (1, 6, 1, 7)
+    assert torch.allclose(quantize.join_digits(z, (3, 2, 1), 2), y, atol=1e-5)
+    f = 0.5 + z / 4
+    rounded = (quantize.dequantize(quantize.quantize(f, 2), 2) - 0.5) * 4
+    joined = quantize.join_digits(rounded, (3, 2, 1), 2)
+    for component, largest in enumerate([62, 12, 2]):
+        assert torch.equal(joined[0, component], torch.floor(y[0, component] + 0.5).clamp(-largest, largest))
+
+
+def test_digits_pass_one_gradient_to_the_whole():
+    y = torch.tensor([7.3, -1.2]).view(1, 2, 1, 1).requires_grad_()
+    z = quantize.join_digits(quantize.split_digits(y, (2, 1), 2), (2, 1), 2)
+    z.sum().backward()
+    assert y.grad.flatten().tolist() == [1, 1]

@@ -76,18 +76,24 @@ def test_principal_components_reconstruct_what_they_span():
     assert torch.allclose(torch.nn.functional.pixel_shuffle(decoder.linear(y), 16) + 0.5, pixels, atol=1e-3)
 
 
-def test_spread_gives_every_channel_the_same_variance_and_keeps_the_picture():
-    torch.manual_seed(0)
+def test_coarsened_models_say_the_same_in_larger_steps():
     encoder, decoder = build_pair("soft")
-    torch.nn.init.zeros_(decoder.head.weight)
     pixels = torch.rand(8, 3, 4, 4).repeat_interleave(16, 2).repeat_interleave(16, 3)
     start.principal_components(encoder, decoder, pixels, step=0.2)
-    start.spread(encoder, decoder, pixels)
-    deviations = start.latents(encoder, pixels).std(1)
-    assert torch.allclose(deviations, torch.full((4,), 0.9), atol=0.02)
+    hard = model.ModelConfig("hard", 2, widths=encoder.config.widths)
+    encoder2, decoder2 = (m.eval() for m in start.coarsen(encoder, decoder, hard, pixels, step=4.0))
+    digits = encoder2.config.digits
+    assert sum(digits) == 4 and digits[0] > 1
+    assert sorted(digits, reverse=True) == list(digits)
+    y, y2 = start.latents(encoder, pixels), start.latents(encoder2, pixels)
+    order = y.std(1).argsort(descending=True)[:len(digits)]
+    assert torch.allclose(y2, (y - y.mean(1, keepdim=True))[order] / 4, atol=1e-3)
+    kept = torch.zeros_like(y) + y.mean(1, keepdim=True)
+    kept[order] = y[order]
+    kept = kept.view(4, 8, 4, 4).transpose(0, 1)
     with torch.no_grad():
-        error = (decoder(encoder(pixels)) - pixels).std()
-    assert error < 0.5 * pixels.std()  # Wiener's attenuation shrinks it a little
+        expected = decoder(0.5 + kept * 2**-10)
+        assert torch.allclose(decoder2(encoder2(pixels)), expected, atol=1e-2)
 
 
 @pytest.mark.parametrize("mode", ["hard", "soft"])
