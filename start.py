@@ -52,27 +52,41 @@ def set_scale(encoder, decoder, pixels):
     decoder.scale.copy_(latents(encoder, pixels).std(1).clamp_min(0.1))
 
 
+def allocate(y, base, room, most=4):
+    """Number of digits, 0 to `most` and `room` in all, for each of the components y (K, L), in steps.
+
+    Greedy: whatever saves the most squared error a digit, counting what is left out or clipped and
+    what is rounded, comes first.
+    """
+    errors = [y.square().mean(1)]
+    for count in range(1, most + 1):
+        limit = base**count / 2
+        errors.append((y - y.clamp(-limit, limit)).square().mean(1) + 1 / 12)
+    errors = torch.stack(errors, 1).tolist()  # [component][digits]
+    counts = [0] * len(errors)
+    while room:
+        _, component, more = max(
+            ((error[count] - error[count + more]) / more, component, more)
+            for component, (error, count) in enumerate(zip(errors, counts))
+            for more in range(1, min(most - count, room) + 1))
+        counts[component] += more
+        room -= more
+    return counts
+
+
 @torch.no_grad()
 def coarsen(encoder, decoder, config, pixels, step):
     """Encoder and decoder for `config.quantize_mode`, with coarser steps and digits that fit them.
 
-    Components are taken by their spread, the largest first, each with as many digits as it needs,
-    until the channels of the given encoder's latent are used up. The result has the weights of what
-    is given, in the new units.
+    The result has the weights of what is given, in the new units, for the components that get digits
+    of the latent's channels from `allocate`.
     pixels: (N, 3, H, W) to measure the components on; step: new step in units of the old.
     """
     y = latents(encoder, pixels)
-    mean, deviation = y.mean(1), y.std(1)
-    order = deviation.argsort(descending=True).tolist()
-    digits, room = [], encoder.config.latent_channels
-    for component in order:
-        count, levels = 1, 2**config.B + 1
-        while 2.2 * deviation[component] / step > levels**count / 2:
-            count += 1
-        if room:
-            digits.append(min(count, room))
-            room -= digits[-1]
-    keep = order[:len(digits)]
+    mean = y.mean(1)
+    counts = allocate((y - mean[:, None]) / step, 2**config.B + 1, encoder.config.latent_channels)
+    keep = [component for component in y.var(1).argsort(descending=True).tolist() if counts[component]]
+    digits = [counts[component] for component in keep]
 
     config = dataclasses.replace(config, digits=tuple(digits))
     new_encoder, new_decoder = Encoder(config), Decoder(config)

@@ -8,6 +8,7 @@ The loss is lambda * 255^2 * MSE + bits per pixel. The rate sees the latent with
 sees it rounded. A checkpoint is written every few minutes; --resume goes on from it.
 """
 import argparse
+import dataclasses
 import math
 import os
 import time
@@ -24,7 +25,7 @@ import start
 from entropy import Bank
 from prior import LogisticMixturePrior
 
-LAMBDA = {"hard": 0.0022, "soft": 0.0067}
+LAMBDA = {"hard": 0.0028, "soft": 0.0067}
 
 
 def parse_args():
@@ -34,7 +35,7 @@ def parse_args():
     add("--data", "folders and tar files of training images", nargs="+", required=True)
     add("--val", "folders and tar files of images to measure on", nargs="+", default=None)
     add("--quantize_mode", "hard (B=2) or soft (B=10)", choices=list(quantize.BITS), required=True)
-    add("--lambda", "weight of the distortion; default 0.0022 hard, 0.0067 soft", dest="lambda_", type=float)
+    add("--lambda", "weight of the distortion; default 0.0028 hard, 0.0067 soft", dest="lambda_", type=float)
     add("--output_dir", "where the .model files go; default models/model_B=2 or models/model_B=10")
     add("--init", "trunk at the start: ImageNet weights from torchvision, or random",
         choices=["imagenet", "random"], default="imagenet")
@@ -154,8 +155,15 @@ def main():
     crops = data.Crops(images, args.crop, args.device)
 
     # Models, and one parameter group for the linear paths, whose weights are small and already good.
-    pixels = crops.sample(8 if args.dry_run else 256, random).cpu()
-    encoder, decoder, prior = initial_models(args, pixels)
+    saved = None
+    if args.resume and os.path.exists(args.checkpoint):
+        saved = torch.load(args.checkpoint, map_location=args.device, weights_only=True)
+        config = model.ModelConfig(**saved["config"])
+        encoder, decoder = model.Encoder(config), model.Decoder(config)
+        prior = LogisticMixturePrior(len(config.digits))
+    else:
+        pixels = crops.sample(8 if args.dry_run else 256, random).cpu()
+        encoder, decoder, prior = initial_models(args, pixels)
     modules = {"encoder": encoder, "decoder": decoder, "prior": prior}
     for module in modules.values():
         module.to(args.device, memory_format=torch.channels_last)
@@ -166,8 +174,7 @@ def main():
                                   {"params": list(prior.parameters()), "peak": args.lr * 5}])
 
     step, elapsed = 0, 0.0
-    if args.resume and os.path.exists(args.checkpoint):
-        saved = torch.load(args.checkpoint, map_location=args.device, weights_only=True)
+    if saved:
         for name, module in modules.items():
             module.load_state_dict(saved[name])
         optimizer.load_state_dict(saved["optimizer"])
@@ -183,7 +190,8 @@ def main():
     def checkpoint():
         os.makedirs(os.path.dirname(args.checkpoint) or ".", exist_ok=True)
         state = {name: module.state_dict() for name, module in modules.items()}
-        state |= {"optimizer": optimizer.state_dict(), "step": step, "elapsed": elapsed}
+        state |= {"config": dataclasses.asdict(encoder.config), "optimizer": optimizer.state_dict(),
+                  "step": step, "elapsed": elapsed}
         torch.save(state, args.checkpoint + ".tmp")
         os.replace(args.checkpoint + ".tmp", args.checkpoint)
 

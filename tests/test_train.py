@@ -138,3 +138,10 @@ def test_missing_data_and_failed_downloads_are_one_line(tmp_path, script, photos
                          "TORCH_HOME": str(tmp_path / "hub")})
     assert result.returncode == 1 and "--init random" in result.stderr.splitlines()[-1]
     assert "Traceback" not in result.stderr
+
+
+def test_digits_go_where_they_save_the_most():
+    random = torch.Generator().manual_seed(0)
+    y = torch.randn(5, 4000, generator=random) * torch.tensor([20.0, 4.0, 0.9, 0.8, 0.01])[:, None]
+    counts = start.allocate(y, base=5, room=7)
+    assert sum(counts) == 7 and counts[0] == 3 and counts[1] == 2 and counts[2:4] == [1, 1]
