@@ -111,11 +111,12 @@ def test_dry_run_exports_models_that_work(tmp_path, script, photos, mode):
     assert resumed.returncode == 0 and "before training" in resumed.stdout
 
 
-def test_training_lowers_the_loss(tmp_path, script, photos):
-    result = script("train.py", "--data", photos, "--val", photos, "--quantize_mode=hard", "--init=random", "--crop=64",
+def test_training_lowers_the_loss(tmp_path, script):
+    images = os.path.join(ROOT, "resources/test_images")
+    result = script("train.py", "--data", images, "--val", images, "--quantize_mode=hard", "--init=random", "--crop=128",
                     "--steps=40", "--batch_size=4", "--output_dir", tmp_path, "--checkpoint", tmp_path / "c.pt")
     losses = [float(line.split()[-1]) for line in result.stdout.splitlines() if ": val " in line]
-    assert losses[-1] < losses[0]
+    assert losses[-1] < losses[0] - 0.005  # 0.77 falls by 0.02
 
 
 def test_a_trained_model_can_be_the_start_of_the_other_mode(tmp_path, script, photos):
