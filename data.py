@@ -5,6 +5,7 @@ the GPU alike, so that no loader process stands between the data and the trainin
 """
 import io
 import os
+import sys
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
 
@@ -43,12 +44,29 @@ def decode(content):
 
 
 def load_images(paths, limit=None):
-    """Decode every image below `paths` (at most `limit`) to a list of uint8 arrays (H, W, 3)."""
-    files = [content for _, (_, content) in zip(range(limit or 10**9), read_files(paths))]
+    """Decode every image below `paths` (at most `limit`) to a list of uint8 arrays (H, W, 3).
+
+    Files that cannot be decoded are left out, and counted on stderr. Raises ValueError if none is left.
+    """
+    files = [named for _, named in zip(range(limit or 10**9), read_files(paths))]
     if not files:
         raise ValueError(f"no images in {', '.join(paths)}")
+
+    def try_to_decode(named):
+        try:
+            return decode(named[1])
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # what Pillow raises for damaged files
+            return None
+
     with ThreadPoolExecutor() as pool:
-        return list(tqdm(pool.map(decode, files), "decoding", len(files), unit="image", disable=None))
+        decoded = list(tqdm(pool.map(try_to_decode, files), "decoding", len(files), unit="image", disable=None))
+    unreadable = [name for (name, _), image in zip(files, decoded) if image is None]
+    if len(unreadable) == len(files):
+        raise ValueError(f"none of the {len(files)} images in {', '.join(paths)} can be read")
+    if unreadable:
+        print(f"{len(unreadable)} of {len(files)} images cannot be read and are left out, the first is {unreadable[0]}",
+              file=sys.stderr)
+    return [image for image in decoded if image is not None]
 
 
 class Crops:

@@ -26,14 +26,21 @@ class LogisticMixturePrior(nn.Module):
         self.log_scales = nn.Parameter(torch.zeros(channels, components))
         self.register_buffer("unit", torch.ones(channels))
 
-    @torch.no_grad()
-    def fit(self, y):
-        """Start from the mean and standard deviation of latents y of shape (N, C, H, W), in steps."""
+    def fit(self, y, steps=150):
+        """Fit to latents y of shape (N, C, H, W), in steps: their mean and deviation, then `steps` of descent."""
+        y = y.detach()
         mean, std = y.mean((0, 2, 3)), y.std((0, 2, 3)).clamp_min(0.1)
         # Parameters move in units of the channel's spread: one learning rate then suits all.
         self.unit.copy_(std)
-        self.means.copy_(mean[:, None] / std[:, None] + 0.5 * torch.linspace(-1, 1, self.means.shape[1]))
-        self.log_scales.fill_(math.log(0.5))
+        with torch.no_grad():
+            self.means.copy_(mean[:, None] / std[:, None] + 0.5 * torch.linspace(-1, 1, self.means.shape[1]))
+            self.log_scales.fill_(math.log(0.5))
+        optimizer = torch.optim.Adam(self.parameters(), 0.03)
+        for _ in range(steps):
+            part = y[torch.randint(len(y), (16,))]
+            optimizer.zero_grad()
+            self.bits(part + torch.rand_like(part) - 0.5).mean().backward()
+            optimizer.step()
 
     def bits(self, y):
         """Code length in bits, shape (N, C, H, W), of noisy latents y of that shape in steps."""

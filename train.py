@@ -1,20 +1,29 @@
 """Train the encoder and the decoder of one mode, and export their two `.model` files.
 
     python3 train.py --data photos/ more.tar --val held_out/ --quantize_mode=soft --minutes 60
-    python3 train.py --data photos/ --quantize_mode=hard --start_from models/model_B=10
+    python3 train.py --data photos/ --val held_out/ --quantize_mode=hard --start_from models/model_B=10
     python3 train.py --data photos/ --quantize_mode=soft --dry-run
+    torchrun --nproc-per-node 4 train.py --data photos/ --val held_out/ --quantize_mode=soft
 
 The loss is lambda * 255^2 * MSE + bits per pixel. The rate sees the latent with noise, the decoder
-sees it rounded. A checkpoint is written every few minutes; --resume goes on from it.
+sees it rounded. --output_dir gets last.pt and best.pt (checkpoints), log.csv, TensorBoard events,
+curve.png, encoder.model and decoder.model. --resume goes on from last.pt: with --steps as the only
+limit and on the same machine, bit for bit as if nothing had happened. Ctrl-C writes last.pt first.
 """
 import argparse
 import dataclasses
+import io
 import math
 import os
+import signal
+import sys
 import time
 
 import numpy as np
 import torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
 import cli
@@ -23,12 +32,14 @@ import model
 import quantize
 import start
 from entropy import Bank
+from loss import RateDistortion, distortion, evaluate, to_tensor
 from prior import LogisticMixturePrior
+from runlog import RunLog
 
 LAMBDA = {"hard": 0.0028, "soft": 0.0067}
 
 
-def parse_args():
+def parse_args(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = lambda name, help, **options: parser.add_argument(
         name, help=help + (" (default: %(default)s)" if options.get("default") is not None else ""), **options)
@@ -36,37 +47,35 @@ def parse_args():
     add("--val", "folders and tar files of images to measure on", nargs="+", default=None)
     add("--quantize_mode", "hard (B=2) or soft (B=10)", choices=list(quantize.BITS), required=True)
     add("--lambda", "weight of the distortion; default 0.0028 hard, 0.0067 soft", dest="lambda_", type=float)
-    add("--output_dir", "where the .model files go; default models/model_B=2 or models/model_B=10")
+    add("--output_dir", "where everything goes; default runs/MODE, with --dry-run runs/dry-run")
     add("--init", "trunk at the start: ImageNet weights from torchvision, or random",
         choices=["imagenet", "random"], default="imagenet")
     add("--start_from", "folder of a trained encoder.model and decoder.model to start from instead")
     add("--steps", "optimiser steps at most", type=int, default=100_000)
     add("--minutes", "minutes at most; the learning rate follows whichever limit is nearer", type=float,
         default=math.inf)
-    add("--batch_size", "crops a step", type=int, default=8)
+    add("--batch_size", "crops a step in each process", type=int, default=8)
     add("--crop", "pixels a side, a multiple of 16", type=int, default=256)
     add("--lr", "peak learning rate", type=float, default=1e-3)
+    add("--val_every", "steps between validations and checkpoints", type=int, default=500)
     add("--seed", "of crops, noise and random weights", type=int, default=0)
     add("--device", "auto, cpu or cuda", choices=["auto", "cpu", "cuda"], default="auto")
-    add("--checkpoint", "file to write the state of training to; default runs/MODE.pt")
-    add("--resume", "go on from --checkpoint if it exists", action="store_true")
+    add("--resume", "go on from last.pt in --output_dir if it is there", action="store_true")
     add("--dry-run", "two steps on a few images, to see whether everything is in place", action="store_true")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     if args.crop % model.STRIDE or args.crop <= 0:
         parser.error(f"--crop must be a multiple of {model.STRIDE}")
-    B = quantize.BITS[args.quantize_mode]
+    if min(args.steps, args.minutes, args.batch_size, args.val_every) <= 0:
+        parser.error("--steps, --minutes, --batch_size and --val_every must be positive")
     args.lambda_ = args.lambda_ or LAMBDA[args.quantize_mode]
-    args.output_dir = args.output_dir or f"models/model_B={B}"
-    args.checkpoint = args.checkpoint or f"runs/{args.quantize_mode}.pt"
-    if args.device == "auto":
-        args.device = "cuda" if torch.cuda.is_available() else "cpu"
     if args.dry_run:
         args.steps, args.batch_size = 2, 2
+    args.output_dir = args.output_dir or os.path.join("runs", "dry-run" if args.dry_run else args.quantize_mode)
     return args
 
 
-def initial_models(args, pixels):
-    """Encoder, decoder and prior before the first step, fitted to crops `pixels` (N, 3, H, W)."""
+def initial_model(args, pixels):
+    """The loss.RateDistortion before the first step, fitted to crops `pixels` (N, 3, H, W)."""
     mode = args.quantize_mode
     config = model.ModelConfig(mode, quantize.BITS[mode])
     if args.start_from:
@@ -89,8 +98,34 @@ def initial_models(args, pixels):
         raise ValueError(f"--start_from holds a model for --quantize_mode={encoder.config.quantize_mode}")
     prior = LogisticMixturePrior(len(encoder.config.digits))
     with torch.no_grad():
-        prior.fit(torch.cat([encoder.eval().steps(part) for part in pixels.split(8)]))
-    return encoder, decoder, prior
+        y = torch.cat([encoder.eval().steps(part) for part in pixels.split(8)])
+    prior.fit(y)
+    return RateDistortion(encoder, decoder, prior)
+
+
+def empty_model(config):
+    """A loss.RateDistortion for weights to be loaded into; config: dict of a model.ModelConfig."""
+    config = model.ModelConfig(**config)
+    return RateDistortion(model.Encoder(config), model.Decoder(config), LogisticMixturePrior(len(config.digits)))
+
+
+def averaged(rate_distortion):
+    """An exponential moving average of the weights, over some 1,000 steps and fewer at the start."""
+    def average(mean, value, count):
+        if not value.is_floating_point():
+            return value
+        return torch.lerp(value, mean, torch.clamp((1 + count) / (10 + count), max=0.999).to(value.dtype))
+    return AveragedModel(rate_distortion, avg_fn=average, use_buffers=True)
+
+
+def build_optimizer(rate_distortion, lr):
+    """Adam with a peak rate for each part: linear paths have small weights that are already good."""
+    groups = {"network": [], "linear": [], "prior": []}
+    for name, parameter in rate_distortion.named_parameters():
+        part = name.split(".")
+        groups["prior" if part[0] == "prior" else "linear" if part[1] == "linear" else "network"].append(parameter)
+    peaks = {"network": lr, "linear": lr * 0.03, "prior": lr * 5}
+    return torch.optim.Adam([{"params": groups[name], "peak": peaks[name]} for name in groups], lr=lr)
 
 
 def learning_rate(progress):
@@ -98,45 +133,37 @@ def learning_rate(progress):
     return min(1, progress / 0.03 + 0.01) * 0.5 * (1 + math.cos(math.pi * min(progress, 1)))
 
 
-def loss_terms(encoder, decoder, prior, x):
-    """Terms of the loss for pixels x (N, 3, H, W): bits per pixel of the noisy latent, mean squared
-    error of the rounded one, and the mean square of what clipping takes away, in steps."""
-    B, digits = encoder.config.B, torch.tensor(encoder.config.digits, device=x.device)
-    y = encoder.steps(x)  # (N, K, H/16, W/16), in steps: the noise is one wide
-    bpp = prior.bits(quantize.add_noise(y, B=0)).sum() / (x.numel() / 3)
-    mse = (decoder(quantize.round_straight_through(encoder.latent(y), B)) - x).square().mean()
-    # Neither of the two leads back a component that is far outside the range of its digits.
-    limit = ((2**B + 1) ** digits / 2).view(1, -1, 1, 1)
-    clipped = (y - y.clamp(-limit, limit)).square().mean()
-    return bpp, mse, clipped
+def train_step(network, optimizer, x, lambda_, progress, frozen=False):
+    """One step on pixels x (N, 3, crop, crop); returns bpp and MSE as tensors.
+
+    network: a RateDistortion or a DistributedDataParallel of one; frozen: keep batch norm's statistics.
+    """
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak"] * learning_rate(progress)
+    network.train()
+    getattr(network, "module", network).encoder.train(not frozen)
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=x.device.type == "cuda"):
+        bpp, mse, clipped = network(x)
+        loss = distortion(mse, lambda_) + bpp + clipped
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    # Early gradients of the zero-initialised ends are large.
+    torch.nn.utils.clip_grad_norm_([p for group in optimizer.param_groups[:2] for p in group["params"]], 1.0)
+    optimizer.step()
+    return bpp.detach(), mse.detach()
 
 
-@torch.inference_mode()
-def evaluate(encoder, decoder, prior, images, device):
-    """Mean bpp under the prior and mean PSNR in dB of uint8 images (H, W, 3), cut to multiples of 16."""
-    encoder.eval(), decoder.eval()
-    B, bpps, psnrs = encoder.config.B, [], []
-    for image in images:
-        height, width = (side // model.STRIDE * model.STRIDE for side in image.shape[:2])
-        x = torch.from_numpy(image[:height, :width].copy()).to(device).permute(2, 0, 1)[None].float() / 255
-        f = quantize.dequantize(quantize.quantize(encoder(x), B), B)
-        decoded = decoder(f).mul(255).round().clamp(0, 255) / 255
-        bpps.append(prior.bits(decoder.steps(f)).sum().item() / (height * width))
-        psnrs.append(-10 * math.log10((decoded - x).square().mean().item()))
-    return sum(bpps) / len(bpps), sum(psnrs) / len(psnrs)
-
-
-def export(encoder, decoder, images, output_dir):
+def export(rate_distortion, images, output_dir):
     """Fit the entropy coder's bank on uint8 images (H, W, 3) and write the two `.model` files."""
+    encoder, decoder = rate_distortion.encoder, rate_distortion.decoder
     # The bank belongs to the rounded weights that users will load.
     for module in encoder, decoder:
         module.cpu().eval().load_state_dict({name: t.half().to(t.dtype) for name, t in module.state_dict().items()})
-    B, symbols = encoder.config.B, []
+    symbols = []
     with torch.inference_mode():
         for image in tqdm(images, "fitting the bank", disable=None):
-            height, width = (min(512, side // model.STRIDE * model.STRIDE) for side in image.shape[:2])
-            x = torch.from_numpy(image[:height, :width].copy()).permute(2, 0, 1)[None].float() / 255
-            symbols.append(quantize.quantize(encoder(x), B)[0].flatten(1).int())
+            f = encoder(to_tensor(image[:512, :512]))  # (1, C, H/16, W/16)
+            symbols.append(quantize.quantize(f, encoder.config.B)[0].flatten(1).int())
     bank = Bank.fit(torch.cat(symbols, 1).numpy())
     encoder.bank = decoder.bank = {"lowest": torch.from_numpy(bank.lowest),
                                    "frequencies": torch.from_numpy(bank.frequencies)}
@@ -145,95 +172,166 @@ def export(encoder, decoder, images, output_dir):
     model.save(decoder, os.path.join(output_dir, "decoder.model"))
 
 
-def main():
-    args = parse_args()
+def save_checkpoint(path, state):
+    """Write `state` to `path`, whole or not at all; raises cli.UserError where there is no room."""
+    content = io.BytesIO()
+    torch.save(state, content)
+    try:
+        with cli.replacing(path) as temporary, open(temporary, "wb") as file:
+            file.write(content.getbuffer())
+    except OSError as error:
+        raise cli.UserError(f"{path}: {error.strerror}; a checkpoint that was there before is whole") from error
+
+
+class Workers:
+    """The processes of `torchrun`, or this one alone: rank, their number, and the device of this one."""
+
+    def __init__(self, device):
+        device = cli.pick_device(device)
+        self.rank, self.count = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+        self.device = torch.device(device, int(os.environ.get("LOCAL_RANK", 0)) if device == "cuda" else None)
+        if self.count > 1:
+            if device == "cuda":
+                torch.cuda.set_device(self.device)
+            dist.init_process_group("nccl" if device == "cuda" else "gloo")
+
+    def most(self, *values):
+        """The largest of each value over all processes, so that they decide alike."""
+        if self.count == 1:
+            return values
+        values = torch.tensor(values, dtype=torch.float64, device=self.device)
+        dist.all_reduce(values, dist.ReduceOp.MAX)
+        return values.tolist()
+
+    def wrap(self, rate_distortion):
+        """The module to train: it averages gradients over all processes."""
+        return DistributedDataParallel(rate_distortion) if self.count > 1 else rate_distortion
+
+    def close(self):
+        if self.count > 1:
+            dist.destroy_process_group()
+
+
+class Interrupt:
+    """Notes Ctrl-C and a request to end, so that the step in progress is finished; the second ends at once."""
+
+    def __init__(self):
+        self.came = False
+        for number in signal.SIGINT, signal.SIGTERM:
+            signal.signal(number, self._note)
+
+    def _note(self, number, frame):
+        self.came = True
+        signal.signal(number, signal.SIG_DFL)
+
+
+def train(args, workers):
+    """Train as `args` (of parse_args) say; returns False if it was interrupted."""
+    first = workers.rank == 0
+    path = lambda name: os.path.join(args.output_dir, name)
+    resuming = args.resume and os.path.exists(path("last.pt"))
+    if os.path.exists(path("last.pt")) and not (resuming or args.dry_run):
+        raise cli.UserError(f"{path('last.pt')}: a run is there; add --resume, or choose another --output_dir")
+    torch.use_deterministic_algorithms(True, warn_only=True)
     torch.manual_seed(args.seed)
-    random = np.random.default_rng(args.seed)
 
     images = data.load_images(args.data, limit=16 if args.dry_run else None)
     held_out = data.load_images(args.val) if args.val else []
-    crops = data.Crops(images, args.crop, args.device)
-
-    # Models, and one parameter group for the linear paths, whose weights are small and already good.
-    saved = None
-    if args.resume and os.path.exists(args.checkpoint):
-        saved = torch.load(args.checkpoint, map_location=args.device, weights_only=True)
-        config = model.ModelConfig(**saved["config"])
-        encoder, decoder = model.Encoder(config), model.Decoder(config)
-        prior = LogisticMixturePrior(len(config.digits))
+    crops = data.Crops(images, args.crop, workers.device)
+    if resuming:
+        saved = torch.load(path("last.pt"), map_location="cpu", weights_only=True)
+        rate_distortion = empty_model(saved["config"])
     else:
-        pixels = crops.sample(8 if args.dry_run else 256, random).cpu()
-        encoder, decoder, prior = initial_models(args, pixels)
-    modules = {"encoder": encoder, "decoder": decoder, "prior": prior}
-    for module in modules.values():
-        module.to(args.device, memory_format=torch.channels_last)
-    linear = [*encoder.linear.parameters(), *decoder.linear.parameters()]
-    network = [p for m in (encoder, decoder) for n, p in m.named_parameters() if not n.startswith("linear")]
-    optimizer = torch.optim.Adam([{"params": network, "peak": args.lr},
-                                  {"params": linear, "peak": args.lr * 0.03},
-                                  {"params": list(prior.parameters()), "peak": args.lr * 5}])
-
-    step, elapsed = 0, 0.0
-    if saved:
-        for name, module in modules.items():
-            module.load_state_dict(saved[name])
+        pixels = crops.sample(8 if args.dry_run else 256, np.random.default_rng(args.seed)).cpu()
+        rate_distortion = initial_model(args, pixels)
+    rate_distortion.to(workers.device, memory_format=torch.channels_last)
+    average = averaged(rate_distortion)
+    optimizer = build_optimizer(rate_distortion, args.lr)
+    step, elapsed, best = 0, 0.0, math.inf
+    if resuming:
+        rate_distortion.load_state_dict(saved["model"])
+        average.load_state_dict(saved["average"])
         optimizer.load_state_dict(saved["optimizer"])
-        step, elapsed = saved["step"], saved["elapsed"]
-        random = np.random.default_rng([args.seed, step])
+        step, elapsed, best = saved["step"], saved["elapsed"], saved["best"]
+    network = workers.wrap(rate_distortion)
+    log = RunLog(args.output_dir, step) if first else None
 
-    def report(when):
+    def validate(bpp=None, mse=None, crops_per_second=None):
+        """Measure the average, keep it if it is the best, and tell; bpp and mse are those of training."""
+        nonlocal best
+        row = {"minutes": elapsed / 60, "learning_rate": optimizer.param_groups[0]["lr"]}
+        if bpp is not None:
+            row |= {"crops_per_second": crops_per_second, "bpp": bpp, "psnr": -10 * math.log10(mse),
+                    "loss": distortion(mse, args.lambda_) + bpp}
         if held_out:
-            bpp, psnr = evaluate(encoder, decoder, prior, held_out, args.device)
-            print(f"{when}: val {bpp:.4f} bpp {psnr:.3f} dB, "
-                  f"loss {args.lambda_ * 255**2 * 10 ** (-psnr / 10) + bpp:.4f}", flush=True)
+            val_bpp, val_psnr = evaluate(average.module, held_out, workers.device)
+            val_loss = distortion(10 ** (-val_psnr / 10), args.lambda_) + val_bpp
+            row |= {"val_bpp": val_bpp, "val_psnr": val_psnr, "val_loss": val_loss}
+            tqdm.write(f"step {step}: val {val_bpp:.4f} bpp {val_psnr:.3f} dB, loss {val_loss:.4f}")
+            if val_loss < best:
+                best = val_loss
+                save_checkpoint(path("best.pt"), {"config": config, "model": average.module.state_dict()})
+        log.write(step, **row)
 
     def checkpoint():
-        os.makedirs(os.path.dirname(args.checkpoint) or ".", exist_ok=True)
-        state = {name: module.state_dict() for name, module in modules.items()}
-        state |= {"config": dataclasses.asdict(encoder.config), "optimizer": optimizer.state_dict(),
-                  "step": step, "elapsed": elapsed}
-        torch.save(state, args.checkpoint + ".tmp")
-        os.replace(args.checkpoint + ".tmp", args.checkpoint)
+        save_checkpoint(path("last.pt"), {
+            "config": config, "model": rate_distortion.state_dict(), "average": average.state_dict(),
+            "optimizer": optimizer.state_dict(), "step": step, "elapsed": elapsed, "best": best})
 
-    report("before training")
-    progress_of = lambda: max(step / args.steps, elapsed / 60 / args.minutes)
-    bar = tqdm(total=args.steps, initial=step, unit="step", disable=None)
-    mean_bpp = mean_mse = None
-    last_time = last_checkpoint = time.monotonic()
-    while progress_of() < 1:
-        for group in optimizer.param_groups:
-            group["lr"] = group["peak"] * learning_rate(progress_of())
-
-        # One step. Early gradients of the zero-initialised ends are large: clipped.
-        # A trunk that comes trained keeps its batch statistics.
-        encoder.train(not args.start_from), decoder.train()
-        x = crops.sample(args.batch_size, random)  # (N, 3, crop, crop)
-        with torch.autocast(args.device, torch.bfloat16, enabled=args.device == "cuda"):
-            bpp, mse, clipped = loss_terms(encoder, decoder, prior, x)
-            loss = args.lambda_ * 255**2 * mse + bpp + clipped
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network + linear, 1.0)
-        optimizer.step()
+    config = dataclasses.asdict(rate_distortion.encoder.config)
+    if first and step == 0:
+        validate()
+    interrupt = Interrupt()
+    bar = tqdm(initial=step * args.batch_size * workers.count, unit="crop", disable=None if first else True)
+    sums, since, started = [], (step, elapsed), time.monotonic()
+    progress, interrupted = max(step / args.steps, elapsed / 60 / args.minutes), False
+    while progress < 1 and not interrupted:
+        # Each step draws from a seed of its own, so that a resumed run sees the same crops and noise.
+        seed = [args.seed, step, workers.rank]
+        torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
+        x = crops.sample(args.batch_size, np.random.default_rng(seed))  # (N, 3, crop, crop)
+        sums.append(train_step(network, optimizer, x, args.lambda_, progress, frozen=bool(args.start_from)))
+        average.update_parameters(rate_distortion)
 
         step += 1
         now = time.monotonic()
-        elapsed, last_time = elapsed + now - last_time, now
-        bar.update()
-        if step % 20 == 0:
-            bpp, mse = bpp.item(), mse.item()
-            mean_bpp = bpp if mean_bpp is None else 0.9 * mean_bpp + 0.1 * bpp
-            mean_mse = mse if mean_mse is None else 0.9 * mean_mse + 0.1 * mse
-            bar.set_postfix_str(f"{mean_bpp:.3f} bpp {-10 * math.log10(mean_mse):.2f} dB")
-        if now - last_checkpoint > 240:
+        elapsed, started = elapsed + now - started, now
+        progress, interrupted = workers.most(max(step / args.steps, elapsed / 60 / args.minutes), interrupt.came)
+        batch = args.batch_size * workers.count
+        bar.total = round(step * batch / progress)  # the time left follows whichever limit is nearer
+        bar.update(batch)
+        due = step % args.val_every == 0 or progress >= 1
+        if due or len(sums) % 20 == 0:
+            bpp, mse = (torch.stack(values[-20:]).mean().item() for values in zip(*sums))
+            bar.set_postfix_str(f"{bpp:.3f} bpp {-10 * math.log10(mse):.2f} dB")
+        if due and first:
+            bpp, mse = (torch.stack(values).mean().item() for values in zip(*sums))
+            validate(bpp, mse, (step - since[0]) * batch / (elapsed - since[1]))
+        if (due or interrupted) and first:
             checkpoint()
-            report(f"step {step}")
-            last_time = last_checkpoint = time.monotonic()
+        if due:
+            sums, since = [], (step, elapsed)
     bar.close()
-    checkpoint()
-    report(f"step {step}")
-    export(encoder, decoder, images[::max(1, len(images) // 400)], args.output_dir)
-    print(f"wrote {args.output_dir}/encoder.model and decoder.model")
+    if first and not interrupted:
+        log.draw(path("curve.png"))
+        if held_out:
+            average.module.load_state_dict(torch.load(path("best.pt"), map_location=workers.device, weights_only=True)["model"])
+        export(average.module, images[::max(1, len(images) // 400)], args.output_dir)
+        print(f"wrote encoder.model and decoder.model to {args.output_dir}")
+    return not interrupted
+
+
+def main():
+    args = parse_args()
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it CUDA's sums have no fixed order
+    workers = Workers(args.device)
+    try:
+        finished = train(args, workers)
+    finally:
+        workers.close()
+    if not finished:
+        print(f"{os.path.basename(sys.argv[0])}: interrupted; --resume goes on from {args.output_dir}/last.pt", file=sys.stderr)
+        sys.exit(130)
 
 
 if __name__ == "__main__":

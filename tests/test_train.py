@@ -1,6 +1,11 @@
+import csv
 import io
 import os
+import signal
+import subprocess
+import sys
 import tarfile
+import time
 
 import numpy as np
 import pytest
@@ -100,36 +105,124 @@ def test_coarsened_models_say_the_same_in_larger_steps():
 def test_dry_run_exports_models_that_work(tmp_path, script, photos, mode):
     out = tmp_path / "out"
     args = ["train.py", "--data", photos, "--val", photos, "--quantize_mode", mode,
-            "--init", "random", "--crop", 64, "--dry-run", "--output_dir", out, "--checkpoint", tmp_path / "c.pt"]
+            "--init", "random", "--crop", 64, "--dry-run", "--output_dir", out]
     result = script(*args)
     assert result.returncode == 0, result.stderr
-    assert "before training: val" in result.stdout and "step 2: val" in result.stdout
+    assert "step 0: val" in result.stdout and "step 2: val" in result.stdout
     pair = [model.load(out / f"{kind}.model", kind) for kind in ("encoder", "decoder")]
     image = Image.open(photos / "a.png")
     assert codec.decompress(codec.compress(image, pair[0]), pair[1]).size == image.size
-    resumed = script(*args, "--resume")
-    assert resumed.returncode == 0 and "before training" in resumed.stdout
 
 
-def test_training_lowers_the_loss(tmp_path, script):
+def test_training_lowers_the_loss_and_keeps_a_log(tmp_path, script):
     images = os.path.join(ROOT, "resources/test_images")
-    result = script("train.py", "--data", images, "--val", images, "--quantize_mode=hard", "--init=random", "--crop=128",
-                    "--steps=40", "--batch_size=4", "--output_dir", tmp_path, "--checkpoint", tmp_path / "c.pt")
-    losses = [float(line.split()[-1]) for line in result.stdout.splitlines() if ": val " in line]
-    assert losses[-1] < losses[0] - 0.005  # 0.77 falls by 0.02
+    args = ["train.py", "--data", images, "--val", images, "--quantize_mode=hard", "--init=random", "--crop=128",
+            "--steps=40", "--batch_size=4", "--val_every=20", "--output_dir", tmp_path]
+    result = script(*args)
+    assert result.returncode == 0, result.stderr
+    with open(tmp_path / "log.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == ["0", "20", "40"]
+    assert float(rows[2]["val_loss"]) < float(rows[0]["val_loss"]) - 0.005  # 0.763 falls to 0.744
+    assert 0 < float(rows[2]["crops_per_second"]) < 1e5
+    assert Image.open(tmp_path / "curve.png").size > (100, 100)
+    assert list(tmp_path.glob("events.out.tfevents.*"))
+
+    again = script(*args)
+    assert again.returncode == 1 and "--resume" in again.stderr
+
+
+def test_interrupted_training_resumes_bit_for_bit(tmp_path, script, photos):
+    args = ["train.py", "--data", photos, "--val", photos, "--quantize_mode=soft", "--init=random", "--crop=32",
+            "--steps=20", "--batch_size=2", "--val_every=2", "--seed=3", "--device=cpu", "--output_dir"]
+    whole = script(*args, tmp_path / "whole")
+    assert whole.returncode == 0, whole.stderr
+
+    cut = tmp_path / "cut"
+    process = subprocess.Popen([sys.executable, os.path.join(ROOT, args[0]), *map(str, args[1:]), cut],
+                               stderr=subprocess.PIPE, text=True)
+    while not (cut / "last.pt").exists() and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 130 and "--resume" in stderr.splitlines()[-1] and "Traceback" not in stderr
+    assert not (cut / "decoder.model").exists()
+
+    resumed = script(*args, cut, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    for kind in "encoder", "decoder":
+        ours, theirs = (model.load(tmp_path / run / f"{kind}.model", kind) for run in ("whole", "cut"))
+        assert ours.model_id == theirs.model_id
+        assert all(torch.equal(a, b) for a, b in zip(ours.state_dict().values(), theirs.state_dict().values()))
+    assert len(open(cut / "log.csv").readlines()) == len(open(tmp_path / "whole" / "log.csv").readlines())
+
+
+def test_several_processes_train_one_model(tmp_path, photos):
+    result = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", os.path.join(ROOT, "train.py"),
+         "--dry-run", "--data", photos, "--val", photos, "--quantize_mode=hard", "--init=random", "--crop=64",
+         "--device=cpu", "--output_dir", tmp_path], capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("wrote encoder.model") == 1
+    model.load(tmp_path / "decoder.model", "decoder")
+
+
+def test_processes_average_their_gradients(tmp_path):
+    code = """
+import sys, torch, train
+sys.path.insert(0, "tests")
+from conftest import build_pair
+import loss, prior
+workers = train.Workers("cpu")
+network = workers.wrap(loss.RateDistortion(*build_pair("soft"), prior.LogisticMixturePrior(4)))
+optimizer = train.build_optimizer(network.module, 1e-3)
+torch.manual_seed(workers.rank)
+train.train_step(network, optimizer, torch.rand(2, 3, 32, 32), 0.01, progress=0.5)
+torch.save(network.module.decoder.state_dict(), f"{sys.argv[1]}/{workers.rank}.pt")
+workers.close()
+"""
+    (tmp_path / "code.py").write_text(code)
+    result = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
+                             tmp_path / "code.py", tmp_path], cwd=ROOT, env={**os.environ, "PYTHONPATH": ROOT},
+                            capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    one, other = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
+    start_of_both = build_pair("soft")[1].state_dict()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert not torch.equal(one["head.weight"], start_of_both["head.weight"])
+
+
+def test_a_full_disk_leaves_the_checkpoint_that_was_there(tmp_path):
+    path = tmp_path / "last.pt"
+    path.write_bytes(b"old")
+    code = ("import resource, sys, torch, cli, train; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); "
+            "cli.run(lambda: train.save_checkpoint(sys.argv[1], {'x': torch.zeros(10_000)}))")
+    result = subprocess.run([sys.executable, "-c", code, path], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 1 and "last.pt" in result.stderr and "Traceback" not in result.stderr
+    assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["last.pt"]
 
 
 def test_a_trained_model_can_be_the_start_of_the_other_mode(tmp_path, script, photos):
     result = script("train.py", "--data", photos, "--quantize_mode=hard", "--crop=64", "--dry-run", "--output_dir", tmp_path,
-                    "--start_from", os.path.join(ROOT, "models/model_B=10"), "--checkpoint", tmp_path / "c.pt")
+                    "--start_from", os.path.join(ROOT, "models/model_B=10"))
     assert result.returncode == 0, result.stderr
     assert model.load(tmp_path / "encoder.model", "encoder").config.quantize_mode == "hard"
+
+
+def test_unreadable_images_are_left_out_and_counted(photos, capsys):
+    (photos / "c.png").write_bytes((photos / "a.png").read_bytes()[:100])
+    assert len(data.load_images([str(photos)])) == 2
+    assert "1 of 3 images" in capsys.readouterr().err
+    (photos / "alone").mkdir()
+    os.rename(photos / "c.png", photos / "alone" / "c.png")
+    with pytest.raises(ValueError, match="none of the 1 images"):
+        data.load_images([str(photos / "alone")])
 
 
 def test_missing_data_and_failed_downloads_are_one_line(tmp_path, script, photos):
     empty = tmp_path / "empty"
     empty.mkdir()
-    common = ["--quantize_mode=hard", "--crop=64", "--dry-run", "--output_dir", tmp_path, "--checkpoint", tmp_path / "c"]
+    common = ["--quantize_mode=hard", "--crop=64", "--dry-run", "--output_dir", tmp_path / "out"]
     for path in empty, tmp_path / "none":
         result = script("train.py", "--data", path, *common, "--init=random")
         assert result.returncode == 1 and len(result.stderr.splitlines()) == 1
