@@ -32,6 +32,7 @@ def parse_args():
 
 def measure(original_path, encoded_path, decoded_path):
     """One row of the table as a dict; the sizes are those of the files on disk."""
+    from PIL import ImageOps
     import bitstream
     import metrics
     import picture
@@ -39,7 +40,7 @@ def measure(original_path, encoded_path, decoded_path):
         header = bitstream.unpack(file.read())
     size = os.path.getsize(encoded_path)
     decoded = picture.read(decoded_path)
-    original = picture.read(original_path).convert(decoded.mode)
+    original = ImageOps.exif_transpose(picture.read(original_path)).convert(decoded.mode)
     jpeg = metrics.jpeg_psnr_at(original, size)
     return {
         "image": os.path.basename(original_path), "mode": header.quantize_mode, "bytes": size,
@@ -74,21 +75,31 @@ def draw(threes, box):
     return canvas
 
 
+def show(rows):
+    """Print dicts of the same keys as a table, names to the left and numbers to the right."""
+    widths = {key: max(len(key), *(len(str(row[key])) for row in rows)) for key in rows[0]}
+    for line in [dict(zip(widths, widths)), *rows]:
+        print("  ".join(str(line[key]).ljust(width) if key in ("image", "mode") else str(line[key]).rjust(width)
+                        for key, width in widths.items()))
+
+
+def write_csv(rows, path):
+    """Write dicts of the same keys to the file `path`."""
+    with cli.replacing(path) as temporary, open(temporary, "w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
 def main():
     args = parse_args()
     rows = [measure(*three) for three in args.threes]
     for row, seconds in zip(rows, args.seconds or []):
         row["seconds"] = f"{seconds:.1f}"
 
-    widths = {key: max(len(key), *(len(str(row[key])) for row in rows)) for key in rows[0]}
-    for line in [dict(zip(widths, widths)), *rows]:
-        print("  ".join(str(line[key]).ljust(width) if key in ("image", "mode") else str(line[key]).rjust(width)
-                        for key, width in widths.items()))
+    show(rows)
     if args.csv:
-        with cli.replacing(args.csv) as temporary, open(temporary, "w", newline="") as file:
-            writer = csv.DictWriter(file, rows[0])
-            writer.writeheader()
-            writer.writerows(rows)
+        write_csv(rows, args.csv)
     if args.picture:
         with cli.replacing(args.picture) as temporary:
             draw(args.threes, args.crop).save(temporary, "PNG", optimize=True)

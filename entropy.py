@@ -13,6 +13,8 @@ import dataclasses
 import numpy as np
 
 SCALE = 4096  # probabilities are multiples of 1/4096 at the start, and never less
+WINDOW = 1024  # symbols over which SimpleAdaptiveModel forgets, at its rate of 1 - 2^-10
+ESCAPE_BITS = 16  # of a varint for most integers
 MAX_ALPHABET = 2048  # keeps the total frequency well inside the coder's 16-bit range
 ESCAPE = 0
 
@@ -46,6 +48,21 @@ class Bank:
     def sizes(self):
         """Symbols in each channel's alphabet, the escape included, int (C,)."""
         return np.count_nonzero(self.frequencies, axis=1)
+
+    def code_lengths(self, values, levels):
+        """Bits of each integer in 0 ... levels - 1, float64 (C, levels), where integers `values` (C, N) are coded.
+
+        The models go from the initial probabilities to the shares among `values`; this is their mean.
+        """
+        channels, symbols = self.frequencies.shape
+        index = np.asarray(values, np.int64) - self.lowest[:, None] + 1
+        index = np.where((index >= 1) & (index < self.sizes[:, None]), index, ESCAPE) + symbols * np.arange(channels)[:, None]
+        counts = np.bincount(index.ravel(), minlength=channels * symbols).reshape(channels, symbols)
+        shares = (WINDOW / SCALE * self.frequencies + counts) / (WINDOW + np.shape(values)[1])
+        bits = -np.log2(np.maximum(shares, 1 / SCALE))
+        symbol = np.arange(levels) - self.lowest[:, None] + 1
+        inside = (symbol >= 1) & (symbol < self.sizes[:, None])
+        return np.take_along_axis(bits, np.where(inside, symbol, ESCAPE), 1) + np.where(inside, 0, ESCAPE_BITS)
 
     @classmethod
     def fit(cls, values, rare=2e-5):

@@ -19,6 +19,9 @@ import quantize
 
 STRIDE = 16
 FORMAT = "autocompressor.model.1"
+# Weight of the distortion in the loss, in bits per pixel for a squared error of one gray level, that
+# each mode is trained with unless told otherwise.
+LAMBDA = {"hard": 0.0028, "soft": 0.0067}
 
 
 class ModelError(ValueError):
@@ -95,6 +98,7 @@ class Encoder(nn.Module):
         self.config = config
         self.bank = None      # tensors of the `entropy.Bank` that codes this latent
         self.model_id = None  # of the decoder that was trained with this encoder
+        self.lambda_ = LAMBDA[config.quantize_mode]  # of its training
         a, b, c = config.widths
         self.conv1 = nn.Conv2d(3, a, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(a)
@@ -153,9 +157,8 @@ class Decoder(nn.Module):
         """Components in steps around zero, (N, K, H/16, W/16), of latents f (N, C, H/16, W/16)."""
         return quantize.join_digits((f - 0.5) * 2**self.config.B, self.config.digits, self.config.B)
 
-    def forward(self, f):
-        """Pixels (N, 3, H, W), mostly in [0, 1], of dequantised latents f (N, C, H/16, W/16) in [0, 1]."""
-        y = self.steps(f)
+    def pixels(self, y):
+        """Pixels (N, 3, H, W), mostly in [0, 1], of components y (N, K, H/16, W/16) in steps."""
         x = self.neck(y / self.scale.view(1, -1, 1, 1))  # (N, 256, H/16, W/16)
         x = self.up3(self.layer3(x))                     # (N, 128, H/8, W/8)
         x = self.layer1(self.up2(self.layer2(x)))        # (N, 64, H/4, W/4)
@@ -163,6 +166,10 @@ class Decoder(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             linear = F.pixel_shuffle(self.linear(y), STRIDE)
         return x + linear + 0.5
+
+    def forward(self, f):
+        """Pixels (N, 3, H, W), mostly in [0, 1], of dequantised latents f (N, C, H/16, W/16) in [0, 1]."""
+        return self.pixels(self.steps(f))
 
 
 def _half(state):
@@ -191,6 +198,7 @@ def save(model, path):
     }
     if isinstance(model, Encoder):
         content["model_id"] = model.model_id.hex()
+        content["lambda"] = model.lambda_
     if not all(t.isfinite().all() for t in content["weights"].values()):
         raise ModelError("a weight does not fit half precision; nothing was saved")
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
@@ -225,7 +233,11 @@ def load(path, kind, device="cpu"):
                 or not len(bank["lowest"]) == len(bank["frequencies"]) == config.latent_channels:
             raise ModelError(f"{path}: holds no usable entropy coder")
         model.bank = bank
-        model.model_id = bytes.fromhex(content["model_id"]) if kind == "encoder" else compute_id(model)
+        if kind == "encoder":
+            model.model_id = bytes.fromhex(content["model_id"])
+            model.lambda_ = float(content.get("lambda", model.lambda_))
+        else:
+            model.model_id = compute_id(model)
     except ModelError:
         raise
     except OSError as error:

@@ -86,6 +86,12 @@ def join(picture):
     return image
 
 
+def pad(rgb, multiple):
+    """Repeat the last row and column of pixels (H, W, 3) until H and W are multiples of `multiple`."""
+    height, width = rgb.shape[:2]
+    return np.pad(rgb, ((0, -height % multiple), (0, -width % multiple), (0, 0)), "edge")
+
+
 def _to_8_bit(image):
     """Bring gray images of 16 bits or floats, which Pillow would clip, to mode L."""
     if image.mode.startswith("I"):

@@ -36,8 +36,6 @@ from loss import RateDistortion, distortion, evaluate, to_tensor
 from prior import LogisticMixturePrior
 from runlog import RunLog
 
-LAMBDA = {"hard": 0.0028, "soft": 0.0067}
-
 
 def parse_args(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -67,7 +65,7 @@ def parse_args(argv=None):
         parser.error(f"--crop must be a multiple of {model.STRIDE}")
     if min(args.steps, args.minutes, args.batch_size, args.val_every) <= 0:
         parser.error("--steps, --minutes, --batch_size and --val_every must be positive")
-    args.lambda_ = args.lambda_ or LAMBDA[args.quantize_mode]
+    args.lambda_ = args.lambda_ or model.LAMBDA[args.quantize_mode]
     if args.dry_run:
         args.steps, args.batch_size = 2, 2
     args.output_dir = args.output_dir or os.path.join("runs", "dry-run" if args.dry_run else args.quantize_mode)
@@ -82,7 +80,7 @@ def initial_model(args, pixels):
         encoder, decoder = (model.load(os.path.join(args.start_from, f"{kind}.model"), kind)
                             for kind in ("encoder", "decoder"))
         # Distortion at fine quantisation is in proportion to the square of the step.
-        step = (LAMBDA[encoder.config.quantize_mode] / args.lambda_) ** 0.5
+        step = (encoder.lambda_ / args.lambda_) ** 0.5
     else:
         encoder, decoder = model.Encoder(config), model.Decoder(config)
         if args.init == "imagenet":
@@ -153,8 +151,11 @@ def train_step(network, optimizer, x, lambda_, progress, frozen=False):
     return bpp.detach(), mse.detach()
 
 
-def export(rate_distortion, images, output_dir):
-    """Fit the entropy coder's bank on uint8 images (H, W, 3) and write the two `.model` files."""
+def export(rate_distortion, images, lambda_, output_dir):
+    """Fit the entropy coder's bank on uint8 images (H, W, 3) and write the two `.model` files.
+
+    lambda_: of the training, which `encode.py --effort` goes by.
+    """
     encoder, decoder = rate_distortion.encoder, rate_distortion.decoder
     # The bank belongs to the rounded weights that users will load.
     for module in encoder, decoder:
@@ -168,6 +169,7 @@ def export(rate_distortion, images, output_dir):
     encoder.bank = decoder.bank = {"lowest": torch.from_numpy(bank.lowest),
                                    "frequencies": torch.from_numpy(bank.frequencies)}
     encoder.model_id = model.compute_id(decoder)
+    encoder.lambda_ = lambda_
     model.save(encoder, os.path.join(output_dir, "encoder.model"))
     model.save(decoder, os.path.join(output_dir, "decoder.model"))
 
@@ -316,7 +318,7 @@ def train(args, workers):
         log.draw(path("curve.png"))
         if held_out:
             average.module.load_state_dict(torch.load(path("best.pt"), map_location=workers.device, weights_only=True)["model"])
-        export(average.module, images[::max(1, len(images) // 400)], args.output_dir)
+        export(average.module, images[::max(1, len(images) // 400)], args.lambda_, args.output_dir)
         print(f"wrote encoder.model and decoder.model to {args.output_dir}")
     return not interrupted
 

@@ -134,3 +134,15 @@ def test_a_fitted_bank_spends_no_more_than_the_entropy_and_two_percent():
 def test_what_is_no_bank_is_refused(lowest, frequencies):
     with pytest.raises(ValueError):
         Bank(np.array(lowest, np.int32), np.array(frequencies, np.int16))
+
+
+def test_code_lengths_are_those_of_the_coder():
+    """For values whose shares differ from the initial probabilities, and one in a hundred escaped."""
+    rng = np.random.default_rng(0)
+    bank = Bank.fit(rng.binomial(8, [[0.3], [0.6]], (2, 5000)))
+    values = rng.binomial(8, [[0.4], [0.5]], (2, 4000))
+    values[:, ::100] = 12
+    lengths = bank.code_lengths(values, 13)
+    assert lengths.shape == (2, 13)
+    expected = np.take_along_axis(lengths, values, 1).sum()
+    assert expected == pytest.approx(8 * len(entropy.encode(values, bank)), rel=0.03)

@@ -25,6 +25,17 @@ def test_save_and_load_give_the_same_outputs(tmp_path, pair):
         assert torch.equal(decoder2.bank[name], decoder.bank[name])
 
 
+def test_lambda_travels_with_the_encoder_and_files_without_one_have_that_of_their_mode(tmp_path):
+    encoder, _ = build_pair("hard")
+    encoder.lambda_ = 0.01
+    model.save(encoder, str(tmp_path / "encoder.model"))
+    assert model.load(tmp_path / "encoder.model", "encoder").lambda_ == 0.01
+    content = torch.load(tmp_path / "encoder.model", weights_only=True)
+    del content["lambda"]
+    torch.save(content, tmp_path / "encoder.model")
+    assert model.load(tmp_path / "encoder.model", "encoder").lambda_ == model.LAMBDA["hard"]
+
+
 def test_weights_lie_in_half_precision_in_the_file(tmp_path, pair):
     model.save(pair[1], str(tmp_path / "decoder.model"))
     weights = torch.load(tmp_path / "decoder.model", weights_only=True)["weights"]

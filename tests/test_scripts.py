@@ -1,4 +1,5 @@
 """The scripts as a user runs them, with the shipped models."""
+import csv
 import json
 import os
 import pickle
@@ -74,7 +75,7 @@ def test_the_scripts_do_not_import_torchvision(name, tmp_path, encoded):
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
 
 
-@pytest.mark.parametrize("name", ["encode.py", "decode.py", "train.py", "compare.py", "bench.py"])
+@pytest.mark.parametrize("name", ["encode.py", "decode.py", "train.py", "compare.py", "evaluate.py", "bench.py"])
 def test_help_shows_examples(name, script):
     result = script(name, "--help")
     assert result.returncode == 0 and f"python3 {name}" in result.stdout
@@ -158,6 +159,55 @@ def test_compare_measures_files_on_disk(tmp_path, script, encoded):
     assert fields["bytes"] == str(encoded.stat().st_size) and fields["PSNR"] == "inf"
     assert 20 < float(fields["JPEG PSNR"]) < 35
     assert Image.open(tmp_path / "crop.png").width == 1000
+
+
+def test_effort_finds_the_decoder_beside_the_encoder(tmp_path, script):
+    original = Image.open(LENA).crop((200, 200, 296, 280))
+    original.save(tmp_path / "a.png")
+    losses = []
+    for effort in [], ["--effort=30"]:
+        encoded = script("encode.py", "--input_path", tmp_path / "a.png", "--output_path", tmp_path / "a.encoded", *effort)
+        decoded = script("decode.py", "--input_path", tmp_path / "a.encoded", "--output_path", tmp_path / "b.png")
+        assert (encoded.returncode, encoded.stderr, decoded.returncode) == (0, "", 0)
+        mse = 255**2 * 10 ** (-metrics.psnr(Image.open(tmp_path / "b.png"), original) / 10)
+        losses.append(model.LAMBDA["soft"] * mse + 8 * (tmp_path / "a.encoded").stat().st_size / (96 * 80))
+    assert losses[1] < 0.98 * losses[0]
+
+    (tmp_path / "model").mkdir()
+    shutil.copy(os.path.join(ROOT, "models/model_B=2/encoder.model"), tmp_path / "model")
+    encode = ["encode.py", "--input_path", tmp_path / "a.png", "--output_path", tmp_path / "new.encoded",
+              "--encoder_path", tmp_path / "model/encoder.model", "--effort=1"]
+    refused(script(*encode), tmp_path / "new.encoded")
+    shutil.copy(os.path.join(ROOT, "models/model_B=10/decoder.model"), tmp_path / "model")
+    refused(script(*encode), tmp_path / "new.encoded")
+    assert script(*encode[:-1], "--effort=-1").returncode == 2
+
+
+def test_evaluate_measures_a_folder_and_goes_on_after_a_bad_image(tmp_path, script):
+    images = tmp_path / "images"
+    images.mkdir()
+    lena = Image.open(LENA)
+    lena.crop((200, 200, 328, 296)).save(images / "a.png")
+    lena.crop((0, 0, 128, 96)).convert("L").save(images / "b.png")
+    (images / "c.png").write_text("not an image")
+    (images / "notes.txt").write_text("not an image either")
+    result = script("evaluate.py", images, "--modes", "hard", "--effort", 0, 10, "--csv", tmp_path / "rows.csv")
+    assert result.returncode == 0
+    assert result.stderr.count("left out") == 2 and "c.png" in result.stderr and "Traceback" not in result.stderr
+    rows = list(csv.DictReader(open(tmp_path / "rows.csv")))
+    assert [(row["image"], row["effort"]) for row in rows] == [(i, e) for e in ("0", "10") for i in ("a.png", "b.png")]
+    table = [line.split() for line in result.stdout.splitlines()]
+    assert [line[:3] for line in table[1:]] == [["hard", "0", "2"], ["hard", "10", "2"]]
+    for line, part in zip(table[1:], (rows[:2], rows[2:])):
+        assert float(line[4]) == pytest.approx(np.mean([float(row["bpp"]) for row in part]), abs=1e-4)
+        assert float(line[5]) == pytest.approx(np.mean([float(row["PSNR"]) for row in part]), abs=0.01)
+    encoder = model.load(os.path.join(ROOT, "models/model_B=2/encoder.model"), "encoder")
+    assert rows[0]["bytes"] == str(len(codec.compress(Image.open(images / "a.png"), encoder)))
+
+    (tmp_path / "empty").mkdir()
+    refused(script("evaluate.py", tmp_path / "empty"))
+    alone = script("evaluate.py", images / "c.png", "--modes", "hard")
+    assert alone.returncode == 1 and alone.stdout == "" and "none of the images" in alone.stderr
 
 
 def test_psnr_does_not_wrap_round():
