@@ -1,4 +1,4 @@
-"""Time the entropy coder beside the package arithmetic-compressor, and both modes as a whole.
+"""Time the entropy coder beside the package arithmetic-compressor, and all modes as a whole.
 
     python3 bench.py
     python3 bench.py resources/test_images/baboon.png
@@ -36,15 +36,24 @@ def main():
     import model
     import picture
     import quantize
+    import tiles
+    import torch
 
     image = picture.read(args.image)
-    whole = {}
+    whole, networks = {}, {}
+    pixels = picture.pad(picture.split(image).rgb, model.STRIDE)
     for mode, B in quantize.BITS.items():
-        encoder = model.load(cli.shipped_model(B, "encoder"), "encoder")
-        decoder = model.load(cli.shipped_model(B, "decoder"), "decoder")
+        encoder = model.load(cli.shipped_model(mode, "encoder"), "encoder")
+        decoder = model.load(cli.shipped_model(mode, "decoder"), "decoder")
         data = codec.compress(image, encoder)
         whole[mode] = [seconds(lambda: codec.compress(image, encoder), 5),
                        seconds(lambda: codec.decompress(data, decoder), 5)]
+        x = tiles.to_tensor(pixels, encoder) / 255
+        with torch.inference_mode():
+            y, rate = encoder.steps(x), [torch.zeros(1)] if mode == "variable" else []
+            networks[mode] = [seconds(lambda: encoder.steps(x), 5), seconds(lambda: decoder.pixels(y, *rate), 5)]
+        if mode == "variable":
+            continue
 
         latent = codec.analyse(picture.split(image).rgb, encoder).reshape(encoder.config.latent_channels, -1)
         # The trained bank, and the scheme of the first implementation: one model, all 2^B + 1 values alike.
@@ -58,7 +67,9 @@ def main():
                 print(f"{mode}, {name}, {way} {values.size} latents, {len(payload)} bytes: "
                       f"compiled {1000 * ours:.1f} ms, package {package:.2f} s, ratio {package / ours:.0f}", flush=True)
     for mode, (encode, decode) in whole.items():
-        print(f"{mode}, whole encode {encode:.3f} s, whole decode {decode:.3f} s")
+        print(f"{mode}, whole encode {encode:.3f} s, {encode / networks[mode][0]:.2f} times its network, "
+              f"whole decode {decode:.3f} s, {decode / networks[mode][1]:.2f} times, "
+              f"both {(encode + decode) / sum(networks[mode]):.2f} times")
     print(f"soft to hard: {sum(whole['soft']) / sum(whole['hard']):.2f}")
 
 

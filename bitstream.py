@@ -22,7 +22,9 @@ import zlib
 
 MAGIC = b"\x89ACM"
 VERSION = 1
-MODES = ("hard", "soft")
+MODES = ("hard", "soft", "variable")
+RATE_STEPS = 240  # of 1/64 from the lowest rate of variable mode to the highest
+LOWEST_RATE = -1.25
 MAX_SIDE = 65_535
 MAX_PIXELS = 1 << 28     # what a file of a few bytes may make its reader allocate
 MAX_METADATA = 16 << 20  # bytes of an inflated ICC profile or EXIF block
@@ -41,7 +43,7 @@ class BitstreamError(ValueError):
 class Encoded:
     """Everything a `.encoded` file holds.
 
-    width, height: of the picture in pixels; gray: it has no colour; one_channel: it came as, and is
+    B: bits of the quantiser; in variable mode the number of the rate, 0 to RATE_STEPS; width, height: of the picture in pixels; gray: it has no colour; one_channel: it came as, and is
     returned as, a single channel; model_id: 8 bytes; alpha, icc, exif: chunk content or None.
     """
     quantize_mode: str
@@ -55,6 +57,16 @@ class Encoded:
     alpha: bytes | None = None
     icc: bytes | None = None
     exif: bytes | None = None
+
+    @property
+    def rate(self):
+        """t of variable mode."""
+        return rate(self.B)
+
+
+def rate(number):
+    """The rate t, a multiple of 1/64, of a number in 0 ... RATE_STEPS: the quantisation step is 2^-t."""
+    return LOWEST_RATE + number / 64
 
 
 def check_size(width, height):
@@ -92,7 +104,7 @@ def unpack(data):
         raise BitstreamError(f"the file has format version {version}; this program reads version {VERSION}")
     if zlib.crc32(data[:-4]) != struct.unpack("<I", data[-4:])[0]:
         raise BitstreamError("the file is damaged or truncated (checksum mismatch)")
-    if mode >= len(MODES) or not 1 <= B <= 16 or flags & ~31:
+    if mode >= len(MODES) or B not in (range(RATE_STEPS + 1) if MODES[mode] == "variable" else range(1, 17)) or flags & ~31:
         raise BitstreamError("the file uses features this program does not know")
     check_size(width, height)
 
@@ -128,7 +140,8 @@ def describe(data):
     encoded = unpack(data)
     return {
         "format": "AutoCompressor", "version": VERSION,
-        "quantize_mode": encoded.quantize_mode, "B": encoded.B,
+        "quantize_mode": encoded.quantize_mode,
+        "B": 10 + encoded.rate if encoded.quantize_mode == "variable" else encoded.B,
         "width": encoded.width, "height": encoded.height,
         "gray": encoded.gray, "channels": 1 if encoded.one_channel else 3,
         "model_id": encoded.model_id.hex(),

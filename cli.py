@@ -53,9 +53,10 @@ def replacing(path):
             os.remove(temporary)
 
 
-def shipped_model(B, kind):
-    """Path of the "encoder" or "decoder" that comes with the program for B bits."""
-    return os.path.join(HERE, "models", f"model_B={B}", f"{kind}.model")
+def shipped_model(mode, kind):
+    """Path of the "encoder" or "decoder" that comes with the program for a mode."""
+    folder = {"hard": "model_B=2", "soft": "model_B=10", "variable": "model_variable"}[mode]
+    return os.path.join(HERE, "models", folder, f"{kind}.model")
 
 
 def pick_device(name):

@@ -16,30 +16,61 @@ import picture
 import quantize
 import refine
 import tiles
+import variable
 from model import STRIDE, ModelError
 
 
-def compress(image, encoder, decoder=None, effort=0, progress=False):
+def compress(image, encoder, decoder=None, effort=0, quality=5, target_bpp=None, progress=False):
     """Bytes of a `.encoded` file for a Pillow image of any mode and size.
 
-    effort: steps of `refine.refine`, which need the decoder. The models' device is used; `progress`
-    shows a bar on a terminal. Raises picture.PictureError for modes that have no RGB,
+    effort: steps of refinement, see `refine.py`, which need the decoder; in variable mode quality: 1 to 10,
+    or target_bpp: bits per pixel to come near to, before refinement. The models' device is used;
+    `progress` shows a bar on a terminal. Raises picture.PictureError for modes that have no RGB,
     bitstream.BitstreamError for pictures beyond the format's limits and model.ModelError for a decoder
     that is not the encoder's.
     """
     bitstream.check_size(*image.size)
+    if effort and decoder.model_id != encoder.model_id:
+        raise ModelError("the decoder is not the one that this encoder was trained with")
     parts = picture.split(image)
     height, width = parts.rgb.shape[:2]
-    latent = analyse(parts.rgb, encoder, progress=progress)  # (C, ceil(H/16), ceil(W/16))
-    if effort:
-        if decoder.model_id != encoder.model_id:
-            raise ModelError("the decoder is not the one that this encoder was trained with")
-        latent = refine.refine(parts.rgb, latent, encoder, decoder, _bank(encoder), effort, parts.gray, progress=progress)
-    payload = entropy.encode(latent.reshape(len(latent), -1), _bank(encoder))
-    config = encoder.config
-    return bitstream.pack(bitstream.Encoded(
-        config.quantize_mode, config.B, width, height, encoder.model_id, payload,
-        parts.gray, parts.one_channel, parts.alpha, parts.icc, parts.exif))
+    config, bank = encoder.config, _bank(encoder)
+    latent = analyse(parts.rgb, encoder, progress=progress)
+
+    def pack(B, payload):
+        return bitstream.pack(bitstream.Encoded(
+            config.quantize_mode, B, width, height, encoder.model_id, payload,
+            parts.gray, parts.one_channel, parts.alpha, parts.icc, parts.exif))
+
+    if config.quantize_mode != "variable":
+        if effort:
+            latent = refine.refine(parts.rgb, latent, encoder, decoder, bank, effort, parts.gray, progress=progress)
+        return pack(config.B, entropy.encode(latent.reshape(len(latent), -1), bank))
+
+    y = torch.from_numpy(latent)[None].to(next(encoder.parameters()).device)
+
+    def code(number, effort=0):
+        t = bitstream.rate(number)
+        z, b = variable.quantise(encoder, y, t)
+        if effort:
+            b = refine.refine_variable(parts.rgb, z, b, t, encoder, decoder, effort, parts.gray, progress=progress)
+        return pack(number, variable.encode(encoder.context, bank, z, b, t))
+
+    number = variable.rate_number(quality)
+    if target_bpp is not None:
+        number = _nearest(lambda number: len(code(number)), target_bpp * width * height / 8)
+    return code(number, effort)
+
+
+def _nearest(size_at, size):
+    """The number in 0 ... RATE_STEPS with size_at(number) nearest to `size`, which grows with it."""
+    low, high = 0, bitstream.RATE_STEPS
+    sizes = {number: size_at(number) for number in (low, high)}
+    while high - low > 1:
+        middle = (low + high) // 2
+        sizes[middle] = size_at(middle)
+        low, high = (middle, high) if sizes[middle] <= size else (low, middle)
+    return min(sizes, key=lambda number: abs(sizes[number] - size))
 
 
 def decompress(data, decoder, progress=False):
@@ -52,14 +83,16 @@ def decompress(data, decoder, progress=False):
     if encoded.model_id != decoder.model_id:
         raise ModelError(f"the file needs the decoder {encoded.model_id.hex()}, this one is {decoder.model_id.hex()}")
     latent = read_latent(encoded, decoder)
-    rgb = synthesise(latent, decoder, encoded.gray, progress=progress)[:encoded.height, :encoded.width]
+    rgb = synthesise(latent, decoder, encoded.gray, encoded.rate, progress=progress)[:encoded.height, :encoded.width]
     return picture.join(picture.Picture(rgb, encoded.gray, encoded.one_channel,
                                         encoded.alpha, encoded.icc, encoded.exif))
 
 
 def read_latent(encoded, decoder):
-    """Integers in [0, 2^B], int64 (C, ceil(H/16), ceil(W/16)), in the payload of a bitstream.Encoded."""
+    """Integers (C, ceil(H/16), ceil(W/16)) in the payload of a bitstream.Encoded; in [0, 2^B] but in variable mode."""
     rows, columns = -(-encoded.height // STRIDE), -(-encoded.width // STRIDE)
+    if encoded.quantize_mode == "variable":
+        return variable.decode(decoder.context, _bank(decoder), encoded.payload, rows, columns, encoded.rate)[0].numpy()
     latent = entropy.decode(encoded.payload, _bank(decoder), rows * columns)
     if latent.min() < 0 or latent.max() > 2**encoded.B:
         raise entropy.PayloadError("the payload is damaged")
@@ -68,23 +101,32 @@ def read_latent(encoded, decoder):
 
 @torch.inference_mode()
 def analyse(rgb, encoder, tile=tiles.TILE, progress=False):
-    """Integers in [0, 2^B], (C, ceil(H/16), ceil(W/16)), of pixels uint8 (H, W, 3)."""
+    """The latent (C, ceil(H/16), ceil(W/16)) of pixels uint8 (H, W, 3): integers in [0, 2^B], in variable mode
+    the real components, which are yet to be quantised."""
     padded = picture.pad(rgb, STRIDE)
+    is_variable = encoder.config.quantize_mode == "variable"
 
     def transform(part):  # uint8 (h, w, 3) -> (h/16, w/16, C)
-        f = encoder(tiles.to_tensor(part, encoder) / 255)
-        return quantize.quantize(f, encoder.config.B)[0].permute(1, 2, 0).cpu().numpy()
+        x = tiles.to_tensor(part, encoder) / 255
+        latent = encoder.steps(x) if is_variable else quantize.quantize(encoder(x), encoder.config.B)
+        return latent[0].permute(1, 2, 0).cpu().numpy()
 
-    out = np.empty((padded.shape[0] // STRIDE, padded.shape[1] // STRIDE, encoder.config.latent_channels), np.int32)
+    out = np.empty((padded.shape[0] // STRIDE, padded.shape[1] // STRIDE, encoder.config.latent_channels),
+                   np.float32 if is_variable else np.int32)
     tiles.transform(transform, padded, True, out, False, tile, progress)
     return out.transpose(2, 0, 1)
 
 
 @torch.inference_mode()
-def synthesise(latent, decoder, gray=False, tile=tiles.TILE, progress=False):
-    """Pixels uint8 (H, W, 3), H and W multiples of 16, of integers (C, H/16, W/16) in [0, 2^B]."""
+def synthesise(latent, decoder, gray=False, rate=None, tile=tiles.TILE, progress=False):
+    """Pixels uint8 (H, W, 3), H and W multiples of 16, of integers (C, H/16, W/16), in variable mode of the given rate."""
     def transform(part):  # (h, w, C) -> uint8 (16 h, 16 w, 3)
-        x = decoder(quantize.dequantize(tiles.to_tensor(part, decoder), decoder.config.B))
+        b = tiles.to_tensor(part, decoder)
+        if decoder.config.quantize_mode == "variable":
+            t = torch.tensor([rate], device=b.device)
+            x = decoder.pixels(decoder.from_rate(b, t), t)
+        else:
+            x = decoder(quantize.dequantize(b, decoder.config.B))
         if gray:
             x = x.mean(1, keepdim=True).expand_as(x)
         return x[0].permute(1, 2, 0).mul(255).round().clamp(0, 255).byte().cpu().numpy()

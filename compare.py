@@ -30,8 +30,8 @@ def parse_args():
     return args
 
 
-def measure(original_path, encoded_path, decoded_path):
-    """One row of the table as a dict; the sizes are those of the files on disk."""
+def measure(original_path, encoded_path, decoded_path, against=("JPEG",)):
+    """One row of the table as a dict, with the codecs `against` at the same size; sizes are those of the files on disk."""
     from PIL import ImageOps
     import bitstream
     import metrics
@@ -41,12 +41,12 @@ def measure(original_path, encoded_path, decoded_path):
     size = os.path.getsize(encoded_path)
     decoded = picture.read(decoded_path)
     original = ImageOps.exif_transpose(picture.read(original_path)).convert(decoded.mode)
-    jpeg = metrics.jpeg_psnr_at(original, size)
+    others = {f"{codec} PSNR": metrics.psnr_at(codec, original, size) for codec in against}
     return {
         "image": os.path.basename(original_path), "mode": header.quantize_mode, "bytes": size,
         "bpp": f"{8 * size / (header.width * header.height):.4f}",
         "PSNR": f"{metrics.psnr(decoded, original):.2f}",
-        "JPEG PSNR": "-" if jpeg is None else f"{jpeg:.2f}",
+        **{name: "-" if value is None else f"{value:.2f}" for name, value in others.items()},
     }
 
 

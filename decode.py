@@ -54,7 +54,7 @@ def main():
 
     import codec
     import model
-    path = args.decoder_path or cli.shipped_model(header.B, "decoder")
+    path = args.decoder_path or cli.shipped_model(header.quantize_mode, "decoder")
     decoder = model.load(path, "decoder", cli.pick_device(args.device))
     began = time.perf_counter()
     image = codec.decompress(data, decoder, progress=not args.quiet)

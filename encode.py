@@ -1,8 +1,9 @@
 """Compress an image into a .encoded file.
 
     python3 encode.py --input_path=photo.jpg --output_path=photo.encoded
-    python3 encode.py --input_path=photo.jpg --output_path=photo.encoded --quantize_mode=hard
-    python3 encode.py --input_path=photo.jpg --output_path=photo.encoded --effort=50
+    python3 encode.py --input_path=photo.jpg --output_path=photo.encoded --quality=3
+    python3 encode.py --input_path=photo.jpg --output_path=photo.encoded --target_bpp=0.5
+    python3 encode.py --input_path=photo.jpg --output_path=photo.encoded --quantize_mode=hard --effort=50
 """
 import argparse
 import os
@@ -17,7 +18,13 @@ def parse_args():
     parser.add_argument("--input_path", required=True, metavar="IMAGE", help="image to compress, any format and mode")
     parser.add_argument("--output_path", required=True, metavar="FILE", help=".encoded file to write")
     parser.add_argument("--quantize_mode", choices=bitstream.MODES,
-                        help="hard: B=2, small files; soft: B=10, better pictures (default: the model's, or soft)")
+                        help="variable: any rate, see --quality; hard: B=2 and soft: B=10, two fixed rates "
+                             "(default: the model's, or variable)")
+    rate = parser.add_mutually_exclusive_group()
+    rate.add_argument("--quality", type=float, metavar="Q",
+                      help="of variable mode: 1 for the smallest files to 10 for the best pictures, and between (default: 5)")
+    rate.add_argument("--target_bpp", type=float, metavar="X",
+                      help="bits per pixel of the whole file that variable mode is to come near to")
     parser.add_argument("--encoder_path", metavar="MODEL",
                         help="encoder.model to use (default: the shipped one of the mode)")
     parser.add_argument("--effort", type=int, default=0, metavar="N",
@@ -29,6 +36,10 @@ def parse_args():
     args = parser.parse_args()
     if args.effort < 0:
         parser.error("--effort must not be negative")
+    if args.quality is not None and not 1 <= args.quality <= 10:
+        parser.error("--quality must be from 1 to 10")
+    if args.target_bpp is not None and not 0 < args.target_bpp < float("inf"):
+        parser.error("--target_bpp must be positive")
     return args
 
 
@@ -37,19 +48,20 @@ def main():
     import codec
     import model
     import picture
-    import quantize
 
     image = picture.read(args.input_path)
-    path = args.encoder_path or cli.shipped_model(quantize.BITS[args.quantize_mode or "soft"], "encoder")
+    path = args.encoder_path or cli.shipped_model(args.quantize_mode or "variable", "encoder")
     encoder = model.load(path, "encoder", cli.pick_device(args.device))
     if args.quantize_mode not in (None, encoder.config.quantize_mode):
         raise cli.UserError(f"{path} is a model for --quantize_mode={encoder.config.quantize_mode}")
+    if encoder.config.quantize_mode != "variable" and (args.quality is not None or args.target_bpp is not None):
+        raise cli.UserError("--quality and --target_bpp need --quantize_mode=variable")
     decoder = None
     if args.effort:
         decoder = model.load(os.path.join(os.path.dirname(path), "decoder.model"), "decoder", cli.pick_device(args.device))
 
     began = time.perf_counter()
-    data = codec.compress(image, encoder, decoder, args.effort, progress=not args.quiet)
+    data = codec.compress(image, encoder, decoder, args.effort, args.quality or 5, args.target_bpp, progress=not args.quiet)
     seconds = time.perf_counter() - began
     with cli.replacing(args.output_path) as temporary, open(temporary, "wb") as file:
         file.write(data)

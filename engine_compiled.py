@@ -65,13 +65,13 @@ def _encode(symbols, contexts, p, frequency, sizes, totals, out):
 
 
 @numba.njit(cache=True)
-def _decode(code, contexts, p, frequency, sizes, totals, symbols):
+def _decode(code, contexts, p, frequency, sizes, totals, state, symbols):
     """Fill `symbols`; returns False where the code is read further than any encoder relies on."""
     end = 8 * code.size
-    low, high, value, position = 0, TOP, 0, 0
-    for position in range(16):
+    low, high, value, position = state
+    while position < 16:
         value = value << 1 | ((code[position >> 3] >> (7 - (position & 7))) & 1 if position < end else 0)
-    position = 16
+        position += 1
     for i in range(contexts.size):
         if position > end + 15:
             return False
@@ -98,6 +98,7 @@ def _decode(code, contexts, p, frequency, sizes, totals, symbols):
             low = (low << 1) ^ HALF
             high = ((high ^ HALF) << 1) | HALF | 1
         totals[m] = _adapt(p[m], frequency[m], sizes[m], symbol)
+    state[:] = low, high, value, position
     return position <= end + 15
 
 
@@ -114,8 +115,15 @@ def encode(symbols, contexts, frequencies):
     return out[:(bits + 7) // 8].tobytes()
 
 
-def decode(code, contexts, frequencies):
-    """Symbols int32 (n,) for contexts (n,), or None where `code` ends before they do."""
-    symbols = np.empty(len(contexts), np.int32)
-    complete = _decode(np.frombuffer(code, np.uint8), contexts, *_start(frequencies), symbols)
-    return symbols if complete else None
+class Decoder:
+    """Reads `code`, written by `encode` with the same `frequencies`, piece by piece."""
+
+    def __init__(self, code, frequencies):
+        self._code, self._models = np.frombuffer(code, np.uint8), _start(frequencies)
+        self._state = np.array([0, TOP, 0, 0])  # low, high, value, bits read
+
+    def decode(self, contexts):
+        """The next symbols, int32 (n,), for contexts (n,), or None where the code ends before they do."""
+        symbols = np.empty(len(contexts), np.int32)
+        complete = _decode(self._code, contexts, *self._models, self._state, symbols)
+        return symbols if complete else None

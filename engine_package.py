@@ -40,15 +40,25 @@ def encode(symbols, contexts, frequencies):
     return np.packbits(np.array(bits, np.uint8)).tobytes()
 
 
-def decode(code, contexts, frequencies):
-    """Symbols int32 (n,) for contexts (n,), or None where `code` ends before they do."""
-    models = _models(frequencies)
-    symbols = np.empty(len(contexts), np.int32)
-    try:
-        decoder = _BoundedDecoder(np.unpackbits(np.frombuffer(code, np.uint8)).tolist())
-        for i, context in enumerate(contexts.tolist()):
-            symbols[i] = decoder.decode_symbol(models[context].cdf())
-            models[context].update(int(symbols[i]))
-    except _Exhausted:
-        return None
-    return symbols
+class Decoder:
+    """Reads `code`, written by `encode` with the same `frequencies`, piece by piece."""
+
+    def __init__(self, code, frequencies):
+        self._models = _models(frequencies)
+        try:
+            self._decoder = _BoundedDecoder(np.unpackbits(np.frombuffer(code, np.uint8)).tolist())
+        except _Exhausted:
+            self._decoder = None
+
+    def decode(self, contexts):
+        """The next symbols, int32 (n,), for contexts (n,), or None where the code ends before they do."""
+        if self._decoder is None:
+            return None
+        symbols = np.empty(len(contexts), np.int32)
+        try:
+            for i, context in enumerate(contexts.tolist()):
+                symbols[i] = self._decoder.decode_symbol(self._models[context].cdf())
+                self._models[context].update(int(symbols[i]))
+        except _Exhausted:
+            return None
+        return symbols

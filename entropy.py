@@ -1,9 +1,10 @@
-"""Integers to bits and back, with a bank of adaptive models: one SimpleAdaptiveModel a channel.
+"""Integers to bits and back, with a bank of adaptive models and a context for each integer that chooses one.
 
-A channel's alphabet is the range of integers that training met, plus an escape. Every model starts
-from the probabilities counted in training and forgets them slowly for those of the image. A payload is
+In hard and soft mode the context is the channel, in variable mode what `context.py` finds. A model's
+alphabet is the range of integers that training met, plus an escape. Every model starts from the
+probabilities found in training and forgets them slowly for those of the image. A payload is
 
-    varint n | n escaped integers as zigzag varints | arithmetic code of all symbols, channel by channel
+    varint n | n escaped integers as zigzag varints | arithmetic code of all symbols, in coding order
 
 Two engines write the same bytes: `engine_package` is the package arithmetic-compressor itself,
 `engine_compiled` the same arithmetic in a compiled loop, some hundred times faster.
@@ -15,6 +16,7 @@ import numpy as np
 SCALE = 4096  # probabilities are multiples of 1/4096 at the start, and never less
 WINDOW = 1024  # symbols over which SimpleAdaptiveModel forgets, at its rate of 1 - 2^-10
 ESCAPE_BITS = 16  # of a varint for most integers
+CHUNK = 1 << 20  # integers that are looked at together, so that they need little memory
 MAX_ALPHABET = 2048  # keeps the total frequency well inside the coder's 16-bit range
 ESCAPE = 0
 
@@ -25,11 +27,11 @@ class PayloadError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Bank:
-    """Initial state of one adaptive model for each of C channels.
+    """Initial state of C adaptive models, one for each channel or context.
 
     lowest: int32 (C,), the integer of symbol 1; symbol 0 is the escape.
     frequencies: int16 (C, S), initial probabilities in 1/4096, at least 1, then zeros past the
-    channel's own alphabet. Raises ValueError when they do not make a bank.
+    model's own alphabet. Raises ValueError when they do not make a bank.
     """
     lowest: np.ndarray
     frequencies: np.ndarray
@@ -71,11 +73,18 @@ class Bank:
         At 1/4096 the slot of a symbol that never comes costs all others 0.00035 bits each, as much
         as escaping one latent in 50,000.
         """
-        lowest, rows = [], []
+        weights = []
         for channel in np.asarray(values):
             base = channel.min()
-            counts = np.bincount(channel - base)
-            kept = np.flatnonzero(counts > rare * channel.size)[[0, -1]]
+            weights.append((base, np.bincount(channel - base)))
+        return cls.from_weights(weights, rare)
+
+    @classmethod
+    def from_weights(cls, weights, rare=2e-5):
+        """A bank of pairs (integer, weights (n,) of this and the next ones), one for each model; as `fit`."""
+        lowest, rows = [], []
+        for base, counts in weights:
+            kept = np.flatnonzero(counts > rare * counts.sum())[[0, -1]]
             kept[1] = min(kept[1], kept[0] + MAX_ALPHABET - 2)
             inside = counts[kept[0]:kept[1] + 1]
             lowest.append(base + kept[0])
@@ -109,37 +118,68 @@ def default_engine():
 def encode(values, bank, engine=None):
     """Bytes that hold the integers `values`, any of 64 bits, of shape (C, N), channel c coded by model c."""
     values = np.asarray(values, np.int64)
-    symbols = values - bank.lowest[:, None] + 1
-    # The middle test catches the wrap-around of integers at the ends of 64 bits.
-    inside = (symbols >= 1) & (values >= bank.lowest[:, None]) & (symbols < bank.sizes[:, None])
-    escaped = values[~inside].tolist()
-    symbols = np.where(inside, symbols, ESCAPE).astype(np.int32)
+    return encode_in_context(values.ravel(), _contexts(bank, values.shape[1]), bank, engine)
+
+
+def encode_in_context(values, contexts, bank, engine=None):
+    """Bytes that hold the integers `values` (n,), any of 64 bits, coded by the models `contexts` (n,)."""
+    contexts = np.asarray(contexts, np.int32)
+    symbols, escaped = np.empty(len(contexts), np.int32), []
+    for start in range(0, len(contexts), CHUNK):
+        part = slice(start, start + CHUNK)
+        chunk, lowest, size = (np.asarray(a, np.int64) for a in
+                               (values[part], bank.lowest[contexts[part]], bank.sizes[contexts[part]]))
+        symbol = chunk - lowest + 1
+        # The middle test catches the wrap-around of integers at the ends of 64 bits.
+        inside = (symbol >= 1) & (chunk >= lowest) & (symbol < size)
+        escaped += chunk[~inside].tolist()
+        symbols[part] = np.where(inside, symbol, ESCAPE)
 
     head = bytearray(_varint(len(escaped)))
     for value in escaped:
         head += _varint(value << 1 if value >= 0 else ~(value << 1))
-    code = (engine or default_engine()).encode(symbols.ravel(), _contexts(bank, values.shape[1]), bank.frequencies)
-    return bytes(head) + code
+    return bytes(head) + (engine or default_engine()).encode(symbols, contexts, bank.frequencies)
 
 
 def decode(payload, bank, count, engine=None):
     """The integers, int64 (C, count), that `encode` put into `payload`; raises PayloadError if damaged."""
-    escapes, position = _read_varint(payload, 0)
-    escaped = []
-    for _ in range(escapes):  # each takes a byte at least, so a false number ends with the payload
-        value, position = _read_varint(payload, position)
-        escaped.append(value >> 1 if value % 2 == 0 else ~(value >> 1))
-    contexts = _contexts(bank, count)
-    symbols = (engine or default_engine()).decode(payload[position:], contexts, bank.frequencies)
-    if symbols is None:
-        raise PayloadError("the payload ends too early")
-    symbols = symbols.reshape(len(bank.lowest), count)
-    values = symbols + (bank.lowest.astype(np.int64)[:, None] - 1)
-    is_escape = symbols == ESCAPE
-    if np.count_nonzero(is_escape) != escapes:
-        raise PayloadError("the payload is damaged")
-    values[is_escape] = escaped
-    return values
+    decoder = Decoder(payload, bank, engine)
+    values = decoder.decode(_contexts(bank, count))
+    decoder.close()
+    return values.reshape(len(bank.lowest), count)
+
+
+class Decoder:
+    """Reads what `encode_in_context` wrote, piece by piece; its methods raise PayloadError if it is damaged."""
+
+    def __init__(self, payload, bank, engine=None):
+        escapes, position = _read_varint(payload, 0)
+        self._escaped = []
+        for _ in range(escapes):  # each takes a byte at least, so a false number ends with the payload
+            value, position = _read_varint(payload, position)
+            self._escaped.append(value >> 1 if value % 2 == 0 else ~(value >> 1))
+        self._taken, self._bank = 0, bank
+        self._engine = (engine or default_engine()).Decoder(payload[position:], bank.frequencies)
+
+    def decode(self, contexts):
+        """The next integers, int64 (n,), which were coded by the models `contexts` (n,)."""
+        contexts = np.asarray(contexts, np.int32)
+        symbols = self._engine.decode(contexts)
+        if symbols is None:
+            raise PayloadError("the payload ends too early")
+        values = symbols + (self._bank.lowest[contexts].astype(np.int64) - 1)
+        is_escape = symbols == ESCAPE
+        escaped = self._escaped[self._taken:self._taken + np.count_nonzero(is_escape)]
+        if len(escaped) != np.count_nonzero(is_escape):
+            raise PayloadError("the payload is damaged")
+        values[is_escape] = escaped
+        self._taken += len(escaped)
+        return values
+
+    def close(self):
+        """To be called when all is read."""
+        if self._taken != len(self._escaped):
+            raise PayloadError("the payload is damaged")
 
 
 def _contexts(bank, count):

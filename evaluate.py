@@ -1,9 +1,10 @@
-"""Measure the codec on folders of images: real files, decoded again, beside JPEG at the same number of bytes.
+"""Measure the codec on folders of images: real files, decoded again, beside other codecs at the same number of bytes.
 
     python3 evaluate.py resources/test_images
     python3 evaluate.py kodak/ --modes hard soft --effort 0 200 --csv kodak.csv
+    python3 evaluate.py kodak/ --modes variable --qualities 1 3 5 7 9 --against JPEG WebP AVIF
 
-Prints the means of each mode and effort; --csv keeps a row for each image.
+Prints the means of each mode and setting; --csv keeps a row for each image.
 """
 import argparse
 import os
@@ -23,13 +24,19 @@ def parse_args():
     parser.add_argument("--modes", nargs="+", choices=bitstream.MODES, default=list(bitstream.MODES),
                         help="modes to measure (default: all)")
     parser.add_argument("--effort", nargs="+", type=int, default=[0], metavar="N",
-                        help="steps of refinement, as of encode.py; several are measured one after the other (default: 0)")
+                        help="steps of refinement, each measured in turn (default: 0)")
+    parser.add_argument("--qualities", nargs="+", type=float, default=[1, 3, 5, 7, 9], metavar="Q",
+                        help="of variable mode, each measured in turn (default: 1 3 5 7 9)")
+    parser.add_argument("--against", nargs="+", choices=("JPEG", "WebP", "AVIF"), default=["JPEG"],
+                        help="codecs to show at the same number of bytes (default: JPEG)")
     parser.add_argument("--csv", metavar="PATH", help="write a row for each image, mode and effort here")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto",
                         help="where the networks run (default: auto, a GPU if there is one)")
     args = parser.parse_args()
     if min(args.effort) < 0:
         parser.error("--effort must not be negative")
+    if not all(1 <= quality <= 10 for quality in args.qualities):
+        parser.error("--qualities must be from 1 to 10")
     return args
 
 
@@ -46,35 +53,37 @@ def find_images(paths):
     return files
 
 
-def measure(path, encoder, decoder, effort, folder):
-    """One row of the table as a dict of strings and numbers; files go to `folder`."""
+def measure(path, encoder, decoder, quality, effort, against, folder):
+    """One row of the table as a dict of strings and numbers; quality: None but in variable mode; files go to `folder`."""
     import codec
     import compare
     import picture
     image = picture.read(path)
     encoded_path, decoded_path = os.path.join(folder, "image.encoded"), os.path.join(folder, "image.png")
     began = time.perf_counter()
-    data = codec.compress(image, encoder, decoder, effort)
+    data = codec.compress(image, encoder, decoder, effort, quality)
     encoded = time.perf_counter()
     decoded_image = codec.decompress(data, decoder)
     decoded = time.perf_counter()
     with open(encoded_path, "wb") as file:
         file.write(data)
     decoded_image.save(decoded_path)
-    row = compare.measure(path, encoded_path, decoded_path)
-    return {"image": row.pop("image"), "mode": row.pop("mode"), "effort": effort, **row,
+    row = compare.measure(path, encoded_path, decoded_path, against)
+    return {"image": row.pop("image"), "mode": row.pop("mode"),
+            "quality": "-" if quality is None else f"{quality:g}", "effort": effort, **row,
             "encode s": f"{encoded - began:.2f}", "decode s": f"{decoded - encoded:.2f}"}
 
 
 def means(rows):
-    """One row for each mode and effort among `rows`, the mean of their columns; "-" where one has no number."""
+    """One row for each mode, quality and effort among `rows`, the mean of their columns; "-" where one has no number."""
     groups = {}
     for row in rows:
-        groups.setdefault((row["mode"], row["effort"]), []).append(row)
+        groups.setdefault((row["mode"], row["quality"], row["effort"]), []).append(row)
     table = []
-    for (mode, effort), group in groups.items():
-        mean = {"mode": mode, "effort": effort, "images": len(group)}
-        for column, digits in (("bytes", 0), ("bpp", 4), ("PSNR", 2), ("JPEG PSNR", 2), ("encode s", 1), ("decode s", 2)):
+    for (mode, quality, effort), group in groups.items():
+        mean = {"mode": mode, "quality": quality, "effort": effort, "images": len(group)}
+        for column in list(group[0])[4:]:
+            digits = {"bytes": 0, "bpp": 4, "encode s": 1}.get(column, 2)
             values = [row[column] for row in group]
             mean[column] = "-" if "-" in values else f"{sum(map(float, values)) / len(values):.{digits}f}"
         table.append(mean)
@@ -88,15 +97,17 @@ def main():
     import model
     import quantize
 
+    settings = {mode: [(quality, effort) for quality in (args.qualities if mode == "variable" else [None])
+                       for effort in args.effort] for mode in args.modes}
     files, device, rows = find_images(args.images), cli.pick_device(args.device), []
     with tempfile.TemporaryDirectory() as folder, \
-            tqdm(total=len(files) * len(args.modes) * len(args.effort), unit="image", disable=None) as bar:
+            tqdm(total=len(files) * sum(map(len, settings.values())), unit="image", disable=None) as bar:
         for mode in args.modes:
-            pair = [model.load(cli.shipped_model(quantize.BITS[mode], kind), kind, device) for kind in ("encoder", "decoder")]
-            for effort in args.effort:
+            pair = [model.load(cli.shipped_model(mode, kind), kind, device) for kind in ("encoder", "decoder")]
+            for quality, effort in settings[mode]:
                 for path in files:
                     try:
-                        rows.append(measure(path, *pair, effort, folder))
+                        rows.append(measure(path, *pair, quality, effort, args.against, folder))
                     except (OSError, ValueError) as error:
                         tqdm.write(f"left out: {error}", file=sys.stderr)
                     bar.update()

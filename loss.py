@@ -4,6 +4,7 @@ import math
 import torch
 from torch import nn
 
+import bitstream
 import model
 import quantize
 
@@ -29,20 +30,65 @@ class RateDistortion(nn.Module):
         return bpp, mse, clipped
 
 
+def is_entropy_model(name):
+    """Whether a parameter of VariableRateDistortion belongs to the entropy model."""
+    return name.split(".")[1] in ("context", "hyper")
+
+
+class VariableRateDistortion(nn.Module):
+    """Encoder and decoder of variable mode, which share the entropy model, as one module.
+
+    Each sample has a rate t of its own, with lambda times 4^t: at fine quantisation distortion falls as
+    4^-t. Terms are divided by 2^t, about as the bits grow, so that all rates weigh alike.
+    """
+
+    def __init__(self, encoder, decoder, entropy_only=False):
+        super().__init__()
+        self.encoder, self.decoder = encoder, decoder
+        decoder.context = encoder.context
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_(not entropy_only or is_entropy_model(name))
+
+    def rate_and_distortion(self, x, t, noise=True):
+        """Bits per pixel (N,) and mean squared error (N,) of pixels x (N, 3, H, W) in [0, 1] at rates t (N,).
+
+        H and W are multiples of 64. With noise, as in training, the rate is that of noisy latents.
+        """
+        spread = (lambda v: quantize.add_noise(v, B=0)) if noise else torch.round
+        y = self.encoder.steps(x)
+        with torch.autocast(x.device.type, enabled=False):  # bfloat16 does not hold the integers of a latent
+            b = self.encoder.at_rate(y, t)
+            z = self.encoder.hyper_latent(b)
+            rounded, rounded_z = (v + (v.round() - v).detach() for v in (b, z))
+            bits = sum(self.encoder.context.bits(rounded_z, spread(z), rounded, spread(b), t))
+        decoded = self.decoder.pixels(self.decoder.from_rate(rounded, t), t)
+        if not noise:
+            decoded = decoded.clamp(0, 1)
+        return bits / x[0, 0].numel(), (decoded - x).square().mean((1, 2, 3))
+
+    def forward(self, x):
+        """Terms as of RateDistortion.forward, at random rates; nothing is clipped."""
+        t = bitstream.rate(torch.randint(bitstream.RATE_STEPS + 1, (len(x),), device=x.device))
+        bpp, mse = self.rate_and_distortion(x, t)
+        return (bpp * 2**-t).mean(), (mse * 2**t).mean(), torch.zeros((), device=x.device)
+
+
 def distortion(mse, lambda_):
     """The second term of the loss, in bits per pixel, for a squared error of pixels in [0, 1]."""
     return lambda_ * 255**2 * mse
 
 
-def to_tensor(image, device="cpu"):
-    """Pixels (1, 3, H, W) in [0, 1] of an image uint8 (H, W, 3), cut to multiples of 16."""
-    height, width = (side // model.STRIDE * model.STRIDE for side in image.shape[:2])
+def to_tensor(image, device="cpu", multiple=model.STRIDE):
+    """Pixels (1, 3, H, W) in [0, 1] of an image uint8 (H, W, 3), cut to multiples of `multiple`."""
+    height, width = (side // multiple * multiple for side in image.shape[:2])
     return torch.from_numpy(image[:height, :width].copy()).to(device).permute(2, 0, 1)[None].float() / 255
 
 
 @torch.inference_mode()
 def evaluate(rate_distortion, images, device="cpu"):
     """Mean bits per pixel under the prior and mean PSNR in dB of images uint8 (H, W, 3), as rounded and clipped in use."""
+    if isinstance(rate_distortion, VariableRateDistortion):
+        return evaluate_variable(rate_distortion, images, device)
     encoder, decoder, prior = rate_distortion.encoder, rate_distortion.decoder, rate_distortion.prior
     rate_distortion.eval()
     B, bpps, psnrs = encoder.config.B, [], []
@@ -53,3 +99,17 @@ def evaluate(rate_distortion, images, device="cpu"):
         bpps.append(prior.bits(decoder.steps(f)).sum().item() / (x.numel() / 3))
         psnrs.append(-10 * math.log10((decoded - x).square().mean().item()))
     return sum(bpps) / len(bpps), sum(psnrs) / len(psnrs)
+
+
+@torch.inference_mode()
+def evaluate_variable(rate_distortion, images, device="cpu", rates=(-1.0, 0.0, 1.0, 2.0)):
+    """Mean bits per pixel, and PSNR in dB of the mean squared error, over `rates` and images, weighted as in training."""
+    rate_distortion.eval()
+    terms = []
+    for image in images:
+        x = to_tensor(image, device, multiple=64)
+        for rate in rates:
+            bpp, mse = rate_distortion.rate_and_distortion(x, torch.tensor([rate], device=device), noise=False)
+            terms.append((bpp.item() * 2**-rate, mse.item() * 2**rate))
+    bpp, mse = (sum(term) / len(terms) for term in zip(*terms))
+    return bpp, -10 * math.log10(mse)

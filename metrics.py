@@ -1,4 +1,5 @@
-"""How good a decoded picture is, and how good JPEG would be at the same size."""
+"""How good a decoded picture is, and how good other codecs would be at the same size."""
+import functools
 import io
 import math
 
@@ -22,25 +23,45 @@ def jpeg(image, quality, subsampling):
     return file.getvalue()
 
 
-def jpeg_psnr_at(image, size):
-    """PSNR in dB of JPEG at `size` bytes, or None where JPEG cannot be as small (or need not be as large).
+def _webp(image, quality):
+    file = io.BytesIO()
+    image.save(file, "WEBP", quality=quality, method=6)
+    return file.getvalue()
 
-    The better of 4:4:4 and 4:2:0, each interpolated between the two qualities around `size`.
+
+def _avif(image, quality, subsampling):
+    file = io.BytesIO()
+    image.save(file, "AVIF", quality=quality, subsampling=subsampling)
+    return file.getvalue()
+
+
+# Of each codec its highest quality, and ways to write an image at a quality.
+CODECS = {
+    "JPEG": (95, [lambda image, quality, s=s: jpeg(image, quality, s) for s in ("4:4:4", "4:2:0")]),
+    "WebP": (100, [_webp]),
+    "AVIF": (100, [lambda image, quality, s=s: _avif(image, quality, s) for s in ("4:4:4", "4:2:0")]),
+}
+
+
+def psnr_at(codec, image, size):
+    """PSNR in dB of a codec in CODECS at `size` bytes, or None where it cannot be as small (or need not be as large).
+
+    The better of its ways, each interpolated between the two qualities around `size`.
     """
     best = None
-    for subsampling in "4:4:4", "4:2:0":
-        low, high = 1, 95  # qualities; file size grows with quality
-        if not len(jpeg(image, low, subsampling)) <= size <= len(jpeg(image, high, subsampling)):
+    highest, ways = CODECS[codec]
+    for way in ways:
+        files = functools.lru_cache(None)(functools.partial(way, image))
+        low, high = 1, highest  # file size grows with quality
+        if not len(files(low)) <= size <= len(files(high)):
             continue
         while high - low > 1:
             middle = (low + high) // 2
-            if len(jpeg(image, middle, subsampling)) <= size:
+            if len(files(middle)) <= size:
                 low = middle
             else:
                 high = middle
-        files = [jpeg(image, quality, subsampling) for quality in (low, high)]
-        sizes = [len(file) for file in files]
-        values = [psnr(Image.open(io.BytesIO(file)), image) for file in files]
-        value = float(np.interp(size, sizes, values))
+        values = [psnr(Image.open(io.BytesIO(files(quality))), image) for quality in (low, high)]
+        value = float(np.interp(size, [len(files(low)), len(files(high))], values))
         best = value if best is None else max(best, value)
     return best

@@ -15,13 +15,16 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+import exact
 import quantize
+import variable
+from context import ContextModel
 
 STRIDE = 16
 FORMAT = "autocompressor.model.1"
 # Weight of the distortion in the loss, in bits per pixel for a squared error of one gray level, that
 # each mode is trained with unless told otherwise.
-LAMBDA = {"hard": 0.0028, "soft": 0.0067}
+LAMBDA = {"hard": 0.0028, "soft": 0.0067, "variable": 0.0067}
 
 
 class ModelError(ValueError):
@@ -54,6 +57,23 @@ class ModelConfig:
     def latent_channels(self):
         """Channels of f."""
         return sum(self.digits)
+
+
+@dataclasses.dataclass(frozen=True)
+class VariableConfig(ModelConfig):
+    """A ModelConfig of variable mode; entropy_widths: channels of z, of the features from it, and of the
+    layers that give mean and scale."""
+    quantize_mode: str = "variable"
+    B: int = 10
+    digits: tuple = (1,) * 192
+    entropy_widths: tuple = (48, 128, 192)
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.quantize_mode != "variable":
+            raise ValueError("not a configuration of variable mode")
+        if len(self.entropy_widths) != 3 or not all(1 <= n <= 1024 for n in self.entropy_widths):
+            raise ValueError("entropy_widths out of range")
 
 
 class BasicBlock(nn.Module):
@@ -172,6 +192,61 @@ class Decoder(nn.Module):
         return self.pixels(self.steps(f))
 
 
+class VariableEncoder(Encoder):
+    """Analysis transform for all rates, with the entropy model that codes its latents.
+
+    The rate t, (N,), halves the quantisation step for each unit; each channel has a gain besides that
+    depends on t (Cui et al. 2021, "Asymmetric gained deep image compression with continuous rate
+    adaptation").
+    """
+
+    def __init__(self, config):
+        super().__init__(config)
+        channels = len(config.digits)
+        hyper_channels, width, _ = config.entropy_widths
+        self.gain = nn.Parameter(torch.zeros(3, channels))  # log2
+        self.hyper = nn.Sequential(nn.Conv2d(channels, width, 1), nn.ReLU(), nn.Conv2d(width, width, 3, 2, 1), nn.ReLU(),
+                                   nn.Conv2d(width, width, 3, 2, 1), nn.ReLU(), nn.Conv2d(width, hyper_channels, 1))
+        self.context = ContextModel(channels, *config.entropy_widths)
+
+    def at_rate(self, y, t):
+        """Latents in quantisation steps at rate t of components y, both (N, K, H/16, W/16)."""
+        return y * torch.exp2(t.view(-1, 1, 1, 1) + exact.polynomial(self.gain, t))
+
+    def hyper_latent(self, b):
+        """z, real, (N, Z, h/4, w/4), of latents b (N, K, h, w), h and w multiples of 4."""
+        return self.hyper(exact.signed_log(b))
+
+
+class VariableDecoder(Decoder):
+    """Synthesis transform for all rates: the decoder with gains, and features that the rate modulates."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.gain = nn.Parameter(torch.zeros(3, len(config.digits)))  # log2, of the encoder's gain as it is undone
+        a, b, c = config.widths
+        self.modulation = nn.ParameterList(torch.zeros(2, 3, n) for n in (c, b, a, a))
+        self.context = ContextModel(len(config.digits), *config.entropy_widths)
+
+    def from_rate(self, b, t):
+        """Components y of latents b in quantisation steps at rate t, both (N, K, H/16, W/16)."""
+        return b * torch.exp2(-t.view(-1, 1, 1, 1) - exact.polynomial(self.gain, t))
+
+    def _modulate(self, x, place, t):
+        scale, shift = (exact.polynomial(coefficients, t) for coefficients in self.modulation[place])
+        return x * (1 + scale) + shift
+
+    def pixels(self, y, t):
+        """Pixels (N, 3, H, W), mostly in [0, 1], of components y (N, K, H/16, W/16) that were coded at rate t."""
+        x = self._modulate(self.neck(y / self.scale.view(1, -1, 1, 1)), 0, t)  # (N, 256, H/16, W/16)
+        x = self._modulate(self.up3(self.layer3(x)), 1, t)                     # (N, 128, H/8, W/8)
+        x = self._modulate(self.up2(self.layer2(x)), 2, t)                     # (N, 64, H/4, W/4)
+        x = self._modulate(self.layer1(x), 3, t)
+        with torch.autocast(x.device.type, enabled=False):
+            linear = F.pixel_shuffle(self.linear(y), STRIDE)
+        return F.pixel_shuffle(self.head(x), 4) + linear + 0.5
+
+
 def _half(state):
     return {name: t.half() if t.is_floating_point() else t for name, t in state.items()}
 
@@ -187,11 +262,28 @@ def compute_id(decoder):
     return digest.digest()[:8]
 
 
+def make_config(fields):
+    """The ModelConfig or VariableConfig of a dict of its fields."""
+    cls = VariableConfig if fields["quantize_mode"] == "variable" else ModelConfig
+    return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
+
+
+def coded_by(config):
+    """The number of adaptive models that code the latents of a ModelConfig."""
+    return variable.CONTEXTS if config.quantize_mode == "variable" else config.latent_channels
+
+
+def build(kind, config):
+    """The "encoder" or "decoder" of a ModelConfig, untrained."""
+    classes = {"encoder": (Encoder, VariableEncoder), "decoder": (Decoder, VariableDecoder)}
+    return classes[kind][config.quantize_mode == "variable"](config)
+
+
 def save(model, path):
     """Write an Encoder or Decoder with its bank to `path`, weights in half precision."""
     content = {
         "format": FORMAT,
-        "kind": type(model).__name__.lower(),
+        "kind": "encoder" if isinstance(model, Encoder) else "decoder",
         "config": dataclasses.asdict(model.config),
         "bank": model.bank,
         "weights": _half(model.state_dict()),
@@ -224,13 +316,12 @@ def load(path, kind, device="cpu"):
             raise ModelError(f"{path}: not an AutoCompressor model, or one of a later version")
         if content["kind"] != kind:
             raise ModelError(f"{path}: is the {content['kind']}, not the {kind}")
-        config = ModelConfig(**{name: tuple(value) if isinstance(value, list) else value
-                                for name, value in content["config"].items()})
-        model = {"encoder": Encoder, "decoder": Decoder}[kind](config)
+        config = make_config(content["config"])
+        model = build(kind, config)
         model.load_state_dict(content["weights"])
         bank = content["bank"]
         if bank["lowest"].dtype != torch.int32 or bank["frequencies"].dtype != torch.int16 \
-                or not len(bank["lowest"]) == len(bank["frequencies"]) == config.latent_channels:
+                or not len(bank["lowest"]) == len(bank["frequencies"]) == coded_by(config):
             raise ModelError(f"{path}: holds no usable entropy coder")
         model.bank = bank
         if kind == "encoder":
@@ -244,4 +335,7 @@ def load(path, kind, device="cpu"):
         raise ModelError(f"{path}: {error.strerror or 'cannot be read'}") from error
     except Exception as error:  # torch.load and a foreign file can fail in any way
         raise ModelError(f"{path}: not an AutoCompressor model") from error
-    return model.eval().to(device, memory_format=torch.channels_last)
+    model = model.eval().to(device, memory_format=torch.channels_last)
+    if config.quantize_mode == "variable":
+        exact.freeze(model.context)
+    return model

@@ -8,8 +8,8 @@ compressive autoencoders", section 2.1).
 """
 import torch
 
-# Bits of the latent in each mode: 2^B steps between 0 and 1.
-BITS = {"hard": 2, "soft": 10}
+# Bits of the latent in each mode: 2^B steps between 0 and 1. Variable mode has B = 10 + t, t the rate.
+BITS = {"hard": 2, "soft": 10, "variable": 10}
 
 
 def quantize(f, B):

@@ -5,6 +5,7 @@ until lambda * 255^2 * MSE + rate is lower for that picture (Yang, Bamler and Ma
 inference for neural image compression"). Rounding is soft at first and hardens, with no noise. The file
 is one like any other.
 """
+import copy
 import math
 
 import numpy as np
@@ -15,6 +16,8 @@ import entropy
 import picture
 import quantize
 import tiles
+import variable
+from context import HYPER_STRIDE
 from model import STRIDE
 
 TILE = 48            # latents a side: gradients need more memory than coding does
@@ -32,16 +35,29 @@ def refine(rgb, latent, encoder, decoder, bank, steps, gray=False, side=TILE, pr
     latents. Returns integers of the same shape.
     """
     latent = latent.copy()
+    _search_tiles(rgb, latent.shape[1:], steps, side, progress, lambda rgb, seen, tile: _FixedRateSearch(
+        rgb, seen, tile, encoder, decoder, gray, latent, bank))
+    return latent
+
+
+def refine_variable(rgb, z, b, t, encoder, decoder, steps, gray=False, side=TILE, progress=False):
+    """`refine` for variable mode: integers b (1, C, h, w), which are coded with z (1, Z, ceil(h/4), ceil(w/4)) at rate t."""
+    b = b.clone()
+    context = copy.deepcopy(encoder.context).to(next(encoder.parameters()).device, torch.float32)
+    _search_tiles(rgb, b.shape[2:], steps, side, progress, lambda rgb, seen, tile: _VariableSearch(
+        rgb, seen, tile, encoder, decoder, gray, z, b, t, context))
+    return b
+
+
+def _search_tiles(rgb, size, steps, side, progress, make_search):
     padded = picture.pad(rgb, STRIDE)
     seen = np.zeros((*padded.shape[:2], 1), bool)  # pixels that are not padding
     seen[:rgb.shape[0], :rgb.shape[1]] = True
-    pieces = tiles.split(*latent.shape[1:], side)
+    pieces = tiles.split(*size, side)
     with tqdm(total=len(pieces) * steps, unit="step", delay=1, leave=False, disable=None if progress else True) as bar:
         for tile in pieces:
             window = tiles.in_pixels(tile.window)
-            search = _Search(padded[window], seen[window], latent, tile, encoder, decoder, bank, gray)
-            search.run(steps, bar)
-    return latent
+            make_search(padded[window], seen[window], tile).run(steps, bar)
 
 
 def soft_share(fraction, alpha):
@@ -54,17 +70,68 @@ def soft_share(fraction, alpha):
 
 
 class _Search:
-    """The descent in one tile. `run` replaces the tile's integers in `latent`; those of the margin stay.
+    """The descent in one tile. A window, float (1, K, h, w), holds the components of the tile, which change,
+    and of its margin, which stay.
 
-    A window, float (1, K, h, w), holds the components of the tile and of its margin. Its cost is the loss
-    of training in bits: the size of the payload of all of `latent`, and the distortion of the window.
+    The cost is the loss of training in bits: the rate and the distortion of the window.
     """
 
-    def __init__(self, rgb, seen, latent, tile, encoder, decoder, bank, gray):
-        self.latent, self.tile, self.encoder, self.decoder, self.bank, self.gray = latent, tile, encoder, decoder, bank, gray
+    def __init__(self, rgb, seen, tile, encoder, decoder, gray, lambda_):
+        self.tile, self.encoder, self.decoder, self.gray = tile, encoder, decoder, gray
+        self.inner = (slice(None), slice(None), *tile.tile_in_window)
+        self.target = tiles.to_tensor(rgb, decoder) / 255                       # (1, 3, 16 h, 16 w)
+        self.weight = tiles.to_tensor(seen, decoder) * (lambda_ * 255**2 / 3)  # (1, 1, 16 h, 16 w)
+
+    def run(self, steps, bar):
+        """Search, and `put` what is found."""
+        with torch.no_grad():
+            window, y = self.start()
+            y = torch.clamp(y[self.inner], -self.limits, self.limits).contiguous().requires_grad_()
+            best, best_cost = window[self.inner], self._cost(window)
+        optimizer = torch.optim.Adam([y])
+        for step in range(steps):
+            if step % CHECK_EVERY == 0:
+                self.learn_statistics()
+            progress = step / steps
+            optimizer.param_groups[0]["lr"] = LEARNING_RATE * (1 - 0.9 * progress)
+            floor = torch.minimum(y.detach().floor(), self.limits - 1)
+            share = soft_share(y - floor, SHARPNESS * math.exp(ANNEALING * progress))
+            window = window.detach().clone()
+            window[self.inner] = floor + share
+            optimizer.zero_grad()
+            (self.soft_rate(window, floor, share) + self._distortion(self._pixels(window))).backward(inputs=[y])
+            optimizer.step()
+            with torch.no_grad():
+                y.copy_(torch.clamp(y, -self.limits, self.limits))
+                if (step + 1) % CHECK_EVERY == 0 or step + 1 == steps:
+                    window = window.detach()
+                    window[self.inner] = y.round()
+                    cost = self._cost(window)
+                    if cost < best_cost:
+                        best, best_cost = window[self.inner].clone(), cost
+            bar.update()
+        self.put(best)
+
+    def _cost(self, window):
+        decoded = (self._pixels(window) * 255).round() / 255
+        return self.rate(window) + self._distortion(decoded).item()
+
+    def _distortion(self, x):
+        """lambda * 255^2 * MSE in bits of the whole window, of pixels x (1, 3 or 1, 16 h, 16 w)."""
+        return (self.weight * (x.clamp(0, 1) - self.target).square()).sum()
+
+    def _pixels(self, window):
+        x = self.decode(window)
+        return x.mean(1, keepdim=True) if self.gray else x
+
+
+class _FixedRateSearch(_Search):
+    """In hard and soft mode. The rate is the size of the payload of all of `latent`, which is kept up to date."""
+
+    def __init__(self, rgb, seen, tile, encoder, decoder, gray, latent, bank):
+        super().__init__(rgb, seen, tile, encoder, decoder, gray, encoder.lambda_)
+        self.latent, self.bank = latent, bank
         self.B, self.digits = decoder.config.B, decoder.config.digits
-        self.target = tiles.to_tensor(rgb, decoder) / 255                               # (1, 3, 16 h, 16 w)
-        self.weight = tiles.to_tensor(seen, decoder) * (encoder.lambda_ * 255**2 / 3)  # (1, 1, 16 h, 16 w)
         # Components are integers in [-limit, limit].
         limits = torch.tensor([(2**self.B + 1) ** count // 2 for count in self.digits], device=self.target.device)
         self.limits = limits.view(1, -1, 1, 1)
@@ -72,66 +139,74 @@ class _Search:
         every = torch.arange(-self.most, self.most + 1, device=limits.device).view(1, 1, 1, -1)
         self.latent_of = self._to_latent(every.clamp(-self.limits, self.limits))[:, 0]  # (C, 2 * most + 1)
 
-    def run(self, steps, bar):
-        inner = (slice(None), slice(None), *self.tile.tile_in_window)
-        with torch.no_grad():
-            window = tiles.to_tensor(self.latent[(slice(None), *self.tile.window)].transpose(1, 2, 0), self.decoder)
-            window = self.decoder.steps(quantize.dequantize(window, self.B))
-            y = self.encoder.steps(self.target)[inner]
-        y = torch.clamp(y, -self.limits, self.limits).contiguous().requires_grad_()
-        best, best_cost = window[inner], self._cost(window, inner)
-        optimizer = torch.optim.Adam([y])
-        for step in range(steps):
-            if step % CHECK_EVERY == 0:
-                table = self._code_lengths()
-            progress = step / steps
-            optimizer.param_groups[0]["lr"] = LEARNING_RATE * (1 - 0.9 * progress)
-            floor = torch.minimum(y.detach().floor(), self.limits - 1)
-            share = soft_share(y - floor, SHARPNESS * math.exp(ANNEALING * progress))
-            index = (floor + self.most).long().flatten(2)  # (1, K, h * w)
-            below, above = (table.gather(2, i).view_as(y) for i in (index, index + 1))
-            window = window.detach().clone()
-            window[inner] = floor + share
-            optimizer.zero_grad()
-            (torch.lerp(below, above, share).sum() + self._distortion(self._pixels(window))).backward(inputs=[y])
-            optimizer.step()
-            with torch.no_grad():
-                y.copy_(torch.clamp(y, -self.limits, self.limits))
-            if (step + 1) % CHECK_EVERY == 0 or step + 1 == steps:
-                window = window.detach()
-                window[inner] = y.detach().round()
-                cost = self._cost(window, inner)
-                if cost < best_cost:
-                    best, best_cost = window[inner].clone(), cost
-            bar.update()
-        self._put(best)
+    def start(self):
+        """The window at first, and its components before they were quantised."""
+        window = tiles.to_tensor(self.latent[(slice(None), *self.tile.window)].transpose(1, 2, 0), self.decoder)
+        return self.decoder.steps(quantize.dequantize(window, self.B)), self.encoder.steps(self.target)
 
-    def _pixels(self, window):
-        x = self.decoder.pixels(window)
-        return x.mean(1, keepdim=True) if self.gray else x
+    def decode(self, window):
+        """Pixels (1, 3, 16 h, 16 w) of a window."""
+        return self.decoder.pixels(window)
 
-    def _distortion(self, x):
-        """lambda * 255^2 * MSE in bits of the whole window, of pixels x (1, 3 or 1, 16 h, 16 w)."""
-        return (self.weight * (x.clamp(0, 1) - self.target).square()).sum()
+    def learn_statistics(self):
+        """Find the bits of every component at every integer, (1, K, 2 * most + 1), in the company of `latent`."""
+        bits = self.bank.code_lengths(self.latent.reshape(len(self.latent), -1), 2**self.B + 1)
+        bits = np.take_along_axis(bits, self.latent_of, 1)  # (C, 2 * most + 1)
+        first = np.cumsum((0, *self.digits[:-1]))
+        self.table = torch.from_numpy(np.add.reduceat(bits, first)).float().to(self.target.device)[None]
 
-    @torch.no_grad()
-    def _cost(self, window, inner):
-        """Bits of the real payload and the real distortion of integer components; leaves them in `latent`."""
-        self._put(window[inner])
-        payload = entropy.encode(self.latent.reshape(len(self.latent), -1), self.bank)
-        decoded = (self._pixels(window) * 255).round() / 255
-        return 8 * len(payload) + self._distortion(decoded).item()
+    def soft_rate(self, window, floor, share):
+        """Bits of the tile between those of integers floor and floor + 1, both (1, K, h, w)."""
+        index = (floor + self.most).long().flatten(2)
+        return torch.lerp(*(self.table.gather(2, i).view_as(share) for i in (index, index + 1)), share).sum()
 
-    def _put(self, components):
+    def rate(self, window):
+        """Bits of a window of integers, with all else."""
+        self.put(window[self.inner])
+        return 8 * len(entropy.encode(self.latent.reshape(len(self.latent), -1), self.bank))
+
+    def put(self, components):
+        """Keep integer components of the tile."""
         self.latent[(slice(None), *self.tile.tile)] = self._to_latent(components)
 
     def _to_latent(self, components):
         """Integers in [0, 2^B], (C, h, w), of integer components (1, K, h, w)."""
         return quantize.quantize(self.encoder.latent(components.float()), self.B)[0].detach().int().cpu().numpy()
 
-    def _code_lengths(self):
-        """Bits of every component at every integer, (1, K, 2 * most + 1), with the statistics of `latent`."""
-        bits = self.bank.code_lengths(self.latent.reshape(len(self.latent), -1), 2**self.B + 1)
-        bits = np.take_along_axis(bits, self.latent_of, 1)  # (C, 2 * most + 1)
-        first = np.cumsum((0, *self.digits[:-1]))
-        return torch.from_numpy(np.add.reduceat(bits, first)).float().to(self.target.device)[None]
+
+class _VariableSearch(_Search):
+    """In variable mode. The rate is the ideal code length of the window, in context, for a z that stays."""
+
+    def __init__(self, rgb, seen, tile, encoder, decoder, gray, z, b, t, context):
+        super().__init__(rgb, seen, tile, encoder, decoder, gray, encoder.lambda_ * 4**t)
+        device = self.target.device
+        self.b, self.context, self.t = b, context, torch.tensor([t], device=device)
+        self.limits = torch.full((1, 1, 1, 1), float(variable.LARGEST), device=device)
+        window = tuple(slice(s.start // HYPER_STRIDE, -(-s.stop // HYPER_STRIDE)) for s in tile.window)
+        self.z = z[(slice(None), slice(None), *window)].to(device)
+
+    def start(self):
+        """The window at first, and its latents before they were quantised."""
+        window = self.b[(slice(None), slice(None), *self.tile.window)].to(self.target.device)
+        return window, self.encoder.at_rate(self.encoder.steps(self.target), self.t)
+
+    def decode(self, window):
+        """Pixels (1, 3, 16 h, 16 w) of a window."""
+        return self.decoder.pixels(self.decoder.from_rate(window, self.t), self.t)
+
+    def learn_statistics(self):
+        """The context model needs none."""
+
+    def soft_rate(self, window, floor=None, share=None):
+        """Bits of a window."""
+        height, width = window.shape[2:]
+        padded = torch.nn.functional.pad(window, (0, -width % HYPER_STRIDE, 0, -height % HYPER_STRIDE))
+        return self.context.bits(self.z, self.z, padded, padded, self.t)[1].sum()
+
+    def rate(self, window):
+        """Bits of a window of integers."""
+        return self.soft_rate(window).item()
+
+    def put(self, components):
+        """Keep integer latents of the tile."""
+        self.b[(slice(None), slice(None), *self.tile.tile)] = components.cpu()

@@ -7,7 +7,7 @@ import dataclasses
 
 import torch
 
-from model import STRIDE, Decoder, Encoder
+from model import STRIDE, Decoder, Encoder, VariableDecoder, VariableEncoder
 
 
 def load_imagenet(encoder):
@@ -105,4 +105,44 @@ def coarsen(encoder, decoder, config, pixels, step):
     state["linear.weight"] = state["linear.weight"][:, keep] * step
     state["scale"] = state["scale"][keep] / step
     new_decoder.load_state_dict(state)
+    return new_encoder, new_decoder
+
+
+@torch.no_grad()
+def widen(encoder, decoder, config, pixels, step):
+    """Encoder and decoder of variable mode with the weights of soft mode's, and more components.
+
+    The further components are the principal ones of what the linear paths leave. The networks' ends start
+    at zero, since what they added for few components stands in the way of more; their trunks keep what
+    they know. The entropy model is told the spread of all.
+    pixels: (N, 3, H, W); step: quantisation step of the further components, in [0, 1] units.
+    """
+    new_encoder, new_decoder = VariableEncoder(config), VariableDecoder(config)
+    known = len(encoder.config.digits)
+    patches = torch.nn.functional.unfold(pixels - 0.5, STRIDE, stride=STRIDE).transpose(1, 2).reshape(-1, 3 * STRIDE**2)
+    analysis, synthesis = encoder.linear.weight.flatten(1), decoder.linear.weight.flatten(1)  # (K, 768), (768, K)
+    coded = patches @ analysis.T + encoder.linear.bias
+    left = (patches - coded @ synthesis.T - decoder.linear.bias).double()
+    mean = left.mean(0)
+    _, vectors = torch.linalg.eigh((left - mean).T @ (left - mean))
+    basis = vectors.flip(1)[:, :len(config.digits) - known].float()  # (768, more)
+
+    state = encoder.state_dict()
+    more = (basis.T - basis.T @ synthesis @ analysis) / step
+    bias = -basis.T @ (synthesis @ encoder.linear.bias + decoder.linear.bias + mean.float()) / step
+    state["linear.weight"] = torch.cat([analysis, more]).view_as(new_encoder.linear.weight)
+    state["linear.bias"] = torch.cat([state["linear.bias"], bias])
+    del state["neck.weight"], state["neck.bias"]
+    new_encoder.load_state_dict(state, strict=False)
+
+    state = decoder.state_dict()
+    state["linear.weight"] = torch.cat([synthesis, basis * step], 1).view_as(new_decoder.linear.weight)
+    state["linear.bias"] = state["linear.bias"] + mean.float()
+    state["neck.weight"] = torch.cat([state["neck.weight"], torch.zeros_like(new_decoder.neck.weight[:, known:])], 1)
+    del state["scale"], state["head.weight"], state["head.bias"]
+    new_decoder.load_state_dict(state, strict=False)
+    new_encoder.eval()
+    set_scale(new_encoder, new_decoder, pixels)
+    new_decoder.neck.weight[:, :known] *= (new_decoder.scale[:known] / decoder.scale).view(1, -1, 1, 1)
+    new_encoder.context.spread[0] = new_decoder.scale.log2()
     return new_encoder, new_decoder

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Encode and decode the three test images in both modes, then show the results beside JPEG.
+# Encode and decode the three test images in all modes, then show the results beside JPEG.
 #   bash test_all.sh
 # Makes .venv and installs requirements.txt there if the packages are missing.
 set -euo pipefail
@@ -12,22 +12,26 @@ names=() ; seconds=()
 now() { python3 -c "import time; print(time.time())"; }
 since() { python3 -c "import time; print(f'{time.time() - $1:.2f}')"; }
 
-# The results of B=10 go to the folder B=8, where they have always been written.
-for mode in soft hard; do
-    if [ $mode = soft ]; then B=10 results=8; else B=2 results=2; fi
+# run MODEL ENCODED_FOLDER RESULT_FOLDER MODE [OPTION]: the three images, with options for encode.py
+run() {
     for image in $images; do
         began=$(now)
         python3 encode.py --input_path=resources/test_images/$image.png \
-            --output_path=resources/encoded/B=$B/$image.encoded \
-            --encoder_path=models/model_B=$B/encoder.model --quantize_mode=$mode
-        python3 decode.py --output_path=resources/results/B=$results/${image}_reconstructed.png \
-            --input_path=resources/encoded/B=$B/$image.encoded \
-            --decoder_path=models/model_B=$B/decoder.model --quantize_mode=$mode
+            --output_path=resources/encoded/$2/$image.encoded \
+            --encoder_path=models/$1/encoder.model --quantize_mode=$4 ${5:-}
+        python3 decode.py --output_path=resources/results/$3/${image}_reconstructed.png \
+            --input_path=resources/encoded/$2/$image.encoded \
+            --decoder_path=models/$1/decoder.model --quantize_mode=$4
         seconds+=("$(since "$began")")
-        names+=(resources/test_images/$image.png resources/encoded/B=$B/$image.encoded
-                resources/results/B=$results/${image}_reconstructed.png)
+        names+=(resources/test_images/$image.png resources/encoded/$2/$image.encoded
+                resources/results/$3/${image}_reconstructed.png)
     done
-done
+}
+
+run model_variable variable_q2 variable_q2 variable --quality=2
+run model_variable variable_q5 variable_q5 variable --quality=5
+run model_B=10 B=10 B=8 soft  # in the folder B=8, where the results of B=10 have always been written
+run model_B=2 B=2 B=2 hard
 
 echo
 python3 compare.py "${names[@]}" --seconds "${seconds[@]}" --csv resources/results/table.csv

@@ -3,6 +3,7 @@
     python3 train.py --data photos/ more.tar --val held_out/ --quantize_mode=soft --minutes 60
     python3 train.py --data photos/ --val held_out/ --quantize_mode=hard --start_from models/model_B=10
     python3 train.py --data photos/ --quantize_mode=soft --dry-run
+    python3 train.py --data photos/ --val held_out/ --quantize_mode=variable --start_from models/model_B=10
     torchrun --nproc-per-node 4 train.py --data photos/ --val held_out/ --quantize_mode=soft
 
 The loss is lambda * 255^2 * MSE + bits per pixel. The rate sees the latent with noise, the decoder
@@ -11,6 +12,7 @@ curve.png, encoder.model and decoder.model. --resume goes on from last.pt: with 
 limit and on the same machine, bit for bit as if nothing had happened. Ctrl-C writes last.pt first.
 """
 import argparse
+import copy
 import dataclasses
 import io
 import math
@@ -26,13 +28,17 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 from tqdm import tqdm
 
+import bitstream
 import cli
 import data
+import exact
 import model
 import quantize
 import start
+import variable
+from context import HYPER_STRIDE
 from entropy import Bank
-from loss import RateDistortion, distortion, evaluate, to_tensor
+from loss import RateDistortion, VariableRateDistortion, distortion, evaluate, is_entropy_model, to_tensor
 from prior import LogisticMixturePrior
 from runlog import RunLog
 
@@ -43,17 +49,18 @@ def parse_args(argv=None):
         name, help=help + (" (default: %(default)s)" if options.get("default") is not None else ""), **options)
     add("--data", "folders and tar files of training images", nargs="+", required=True)
     add("--val", "folders and tar files of images to measure on", nargs="+", default=None)
-    add("--quantize_mode", "hard (B=2) or soft (B=10)", choices=list(quantize.BITS), required=True)
-    add("--lambda", "weight of the distortion; default 0.0028 hard, 0.0067 soft", dest="lambda_", type=float)
+    add("--quantize_mode", "variable, or hard (B=2) or soft (B=10)", choices=list(quantize.BITS), required=True)
+    add("--lambda", "weight of the distortion; default 0.0028 hard, 0.0067 soft, and variable at t=0", dest="lambda_", type=float)
     add("--output_dir", "where everything goes; default runs/MODE, with --dry-run runs/dry-run")
     add("--init", "trunk at the start: ImageNet weights from torchvision, or random",
         choices=["imagenet", "random"], default="imagenet")
     add("--start_from", "folder of a trained encoder.model and decoder.model to start from instead")
+    add("--entropy_only", "variable mode: train the entropy model alone, with the transforms as they are", action="store_true")
     add("--steps", "optimiser steps at most", type=int, default=100_000)
     add("--minutes", "minutes at most; the learning rate follows whichever limit is nearer", type=float,
         default=math.inf)
     add("--batch_size", "crops a step in each process", type=int, default=8)
-    add("--crop", "pixels a side, a multiple of 16", type=int, default=256)
+    add("--crop", "pixels a side, a multiple of 16, or of 64 in variable mode", type=int, default=256)
     add("--lr", "peak learning rate", type=float, default=1e-3)
     add("--val_every", "steps between validations and checkpoints", type=int, default=500)
     add("--seed", "of crops, noise and random weights", type=int, default=0)
@@ -61,8 +68,11 @@ def parse_args(argv=None):
     add("--resume", "go on from last.pt in --output_dir if it is there", action="store_true")
     add("--dry-run", "two steps on a few images, to see whether everything is in place", action="store_true")
     args = parser.parse_args(argv)
-    if args.crop % model.STRIDE or args.crop <= 0:
-        parser.error(f"--crop must be a multiple of {model.STRIDE}")
+    multiple = model.STRIDE * (HYPER_STRIDE if args.quantize_mode == "variable" else 1)
+    if args.crop % multiple or args.crop <= 0:
+        parser.error(f"--crop must be a multiple of {multiple}")
+    if args.entropy_only and args.quantize_mode != "variable":
+        parser.error("--entropy_only needs --quantize_mode=variable")
     if min(args.steps, args.minutes, args.batch_size, args.val_every) <= 0:
         parser.error("--steps, --minutes, --batch_size and --val_every must be positive")
     args.lambda_ = args.lambda_ or model.LAMBDA[args.quantize_mode]
@@ -75,25 +85,32 @@ def parse_args(argv=None):
 def initial_model(args, pixels):
     """The loss.RateDistortion before the first step, fitted to crops `pixels` (N, 3, H, W)."""
     mode = args.quantize_mode
-    config = model.ModelConfig(mode, quantize.BITS[mode])
+    config = model.VariableConfig() if mode == "variable" else model.ModelConfig(mode, quantize.BITS[mode])
     if args.start_from:
         encoder, decoder = (model.load(os.path.join(args.start_from, f"{kind}.model"), kind)
                             for kind in ("encoder", "decoder"))
         # Distortion at fine quantisation is in proportion to the square of the step.
         step = (encoder.lambda_ / args.lambda_) ** 0.5
+        if mode == "variable" and encoder.config.quantize_mode == "soft":
+            encoder, decoder = start.widen(encoder, decoder, config, pixels, step=(4e-4 / args.lambda_) ** 0.5)
     else:
-        encoder, decoder = model.Encoder(config), model.Decoder(config)
+        encoder, decoder = model.build("encoder", config), model.build("decoder", config)
         if args.init == "imagenet":
             start.load_imagenet(encoder)
         # The step at which a unit of rate and a unit of distortion trade at lambda, for fine quantisation.
         start.principal_components(encoder, decoder, pixels, step=(4e-4 / args.lambda_) ** 0.5)
         encoder.eval()
         start.set_scale(encoder, decoder, pixels)
+        if mode == "variable":
+            encoder.context.spread.data[0] = decoder.scale.log2()
         step = 1
     if mode == "hard" and not (args.start_from and encoder.config.quantize_mode == mode):
         encoder, decoder = start.coarsen(encoder, decoder, config, pixels, step)
     if encoder.config.quantize_mode != mode:
         raise ValueError(f"--start_from holds a model for --quantize_mode={encoder.config.quantize_mode}")
+    if mode == "variable":
+        encoder.context.float().requires_grad_()  # loaded, it is frozen
+        return VariableRateDistortion(encoder, decoder, args.entropy_only)
     prior = LogisticMixturePrior(len(encoder.config.digits))
     with torch.no_grad():
         y = torch.cat([encoder.eval().steps(part) for part in pixels.split(8)])
@@ -101,9 +118,11 @@ def initial_model(args, pixels):
     return RateDistortion(encoder, decoder, prior)
 
 
-def empty_model(config):
+def empty_model(config, entropy_only=False):
     """A loss.RateDistortion for weights to be loaded into; config: dict of a model.ModelConfig."""
-    config = model.ModelConfig(**config)
+    config = model.make_config(config)
+    if config.quantize_mode == "variable":
+        return VariableRateDistortion(model.build("encoder", config), model.build("decoder", config), entropy_only)
     return RateDistortion(model.Encoder(config), model.Decoder(config), LogisticMixturePrior(len(config.digits)))
 
 
@@ -118,12 +137,15 @@ def averaged(rate_distortion):
 
 def build_optimizer(rate_distortion, lr):
     """Adam with a peak rate for each part: linear paths have small weights that are already good."""
-    groups = {"network": [], "linear": [], "prior": []}
+    groups = {"network": [], "linear": [], "prior": [], "entropy": []}
     for name, parameter in rate_distortion.named_parameters():
+        if not parameter.requires_grad:
+            continue
         part = name.split(".")
-        groups["prior" if part[0] == "prior" else "linear" if part[1] == "linear" else "network"].append(parameter)
-    peaks = {"network": lr, "linear": lr * 0.03, "prior": lr * 5}
-    return torch.optim.Adam([{"params": groups[name], "peak": peaks[name]} for name in groups], lr=lr)
+        groups["prior" if part[0] == "prior" else "linear" if part[1] == "linear" else
+               "entropy" if is_entropy_model(name) else "network"].append(parameter)
+    peaks = {"network": lr, "linear": lr * 0.03, "prior": lr * 5, "entropy": lr}
+    return torch.optim.Adam([{"params": groups[name], "peak": peaks[name]} for name in groups if groups[name]], lr=lr)
 
 
 def learning_rate(progress):
@@ -151,6 +173,26 @@ def train_step(network, optimizer, x, lambda_, progress, frozen=False):
     return bpp.detach(), mse.detach()
 
 
+def fit_bank(encoder, images):
+    """The entropy.Bank of hard or soft mode, counted on uint8 images (H, W, 3)."""
+    symbols = []
+    for image in images:
+        f = encoder(to_tensor(image[:512, :512]))  # (1, C, H/16, W/16)
+        symbols.append(quantize.quantize(f, encoder.config.B)[0].flatten(1).int())
+    return Bank.fit(torch.cat(symbols, 1).numpy())
+
+
+def fit_variable_bank(encoder, images):
+    """The entropy.Bank of variable mode, counted on uint8 images (H, W, 3) at rates that take turns."""
+    context = exact.freeze(copy.deepcopy(encoder.context))
+    coded = []
+    for i, image in enumerate(images):
+        t = bitstream.rate(37 * i % (bitstream.RATE_STEPS + 1))
+        z, b = variable.quantise(encoder, encoder.steps(to_tensor(image[:512, :512])), t)
+        coded.append(variable.symbols(context, z, b, t))
+    return variable.fit_bank(*map(np.concatenate, zip(*coded)))
+
+
 def export(rate_distortion, images, lambda_, output_dir):
     """Fit the entropy coder's bank on uint8 images (H, W, 3) and write the two `.model` files.
 
@@ -160,14 +202,13 @@ def export(rate_distortion, images, lambda_, output_dir):
     # The bank belongs to the rounded weights that users will load.
     for module in encoder, decoder:
         module.cpu().eval().load_state_dict({name: t.half().to(t.dtype) for name, t in module.state_dict().items()})
-    symbols = []
+    fit = fit_variable_bank if encoder.config.quantize_mode == "variable" else fit_bank
     with torch.inference_mode():
-        for image in tqdm(images, "fitting the bank", disable=None):
-            f = encoder(to_tensor(image[:512, :512]))  # (1, C, H/16, W/16)
-            symbols.append(quantize.quantize(f, encoder.config.B)[0].flatten(1).int())
-    bank = Bank.fit(torch.cat(symbols, 1).numpy())
+        bank = fit(encoder, tqdm(images, "fitting the bank", disable=None))
     encoder.bank = decoder.bank = {"lowest": torch.from_numpy(bank.lowest),
                                    "frequencies": torch.from_numpy(bank.frequencies)}
+    if encoder.config.quantize_mode == "variable":
+        exact.freeze(encoder.context)
     encoder.model_id = model.compute_id(decoder)
     encoder.lambda_ = lambda_
     model.save(encoder, os.path.join(output_dir, "encoder.model"))
@@ -242,7 +283,7 @@ def train(args, workers):
     crops = data.Crops(images, args.crop, workers.device)
     if resuming:
         saved = torch.load(path("last.pt"), map_location="cpu", weights_only=True)
-        rate_distortion = empty_model(saved["config"])
+        rate_distortion = empty_model(saved["config"], args.entropy_only)
     else:
         pixels = crops.sample(8 if args.dry_run else 256, np.random.default_rng(args.seed)).cpu()
         rate_distortion = initial_model(args, pixels)

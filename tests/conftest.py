@@ -10,36 +10,50 @@ import torch
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
-import codec
-import entropy
+import exact
 import model
 import quantize
 import start
+import train
 
 
 def build_pair(mode, seed=0):
     """An encoder and a decoder of a few kilobytes that reconstruct roughly, with their bank."""
     torch.manual_seed(seed)
-    config = model.ModelConfig(mode, quantize.BITS[mode], digits=(2, 1, 1) if mode == "hard" else (1,) * 4, widths=(4, 4, 4))
-    encoder, decoder = model.Encoder(config).eval(), model.Decoder(config).eval()
+    config = model.VariableConfig(digits=(1,) * 4, widths=(4, 4, 4), entropy_widths=(3, 8, 8)) if mode == "variable" else \
+        model.ModelConfig(mode, quantize.BITS[mode], digits=(2, 1, 1) if mode == "hard" else (1,) * 4, widths=(4, 4, 4))
+    encoder, decoder = model.build("encoder", config).eval(), model.build("decoder", config).eval()
     pixels = torch.rand(4, 3, 4, 4).repeat_interleave(16, 2).repeat_interleave(16, 3)
     pixels = (pixels + 0.1 * torch.rand(4, 3, 64, 64)).clamp(0, 1)
     start.principal_components(encoder, decoder, pixels, step=2.0 if mode == "hard" else 0.2)
     for layer in encoder.neck, decoder.head:
         torch.nn.init.normal_(layer.weight, std=0.02)
+    if mode == "variable":
+        start.set_scale(encoder, decoder, pixels)
+        encoder.context.spread.data[0] = decoder.scale.log2()
+        for parameter in (encoder.context.last.weight, *encoder.context.prediction, encoder.gain, *decoder.modulation):
+            torch.nn.init.normal_(parameter, std=0.1)
+        decoder.context = encoder.context
     for module in encoder, decoder:
         module.load_state_dict({name: t.half().to(t.dtype) for name, t in module.state_dict().items()})
+    images = [(image.permute(1, 2, 0) * 255).byte().numpy() for image in pixels]
     with torch.inference_mode():
-        values = quantize.quantize(encoder(pixels), config.B).transpose(0, 1).flatten(1).int().numpy()
-    bank = entropy.Bank.fit(values)
+        bank = (train.fit_variable_bank if mode == "variable" else train.fit_bank)(encoder, images)
     encoder.bank = decoder.bank = {"lowest": torch.from_numpy(bank.lowest),
                                    "frequencies": torch.from_numpy(bank.frequencies)}
+    if mode == "variable":
+        exact.freeze(encoder.context)
     encoder.model_id = decoder.model_id = model.compute_id(decoder)
     return encoder, decoder
 
 
-@pytest.fixture(scope="session", params=["hard", "soft"])
+@pytest.fixture(scope="session", params=["hard", "soft", "variable"])
 def pair(request):
+    return build_pair(request.param)
+
+
+@pytest.fixture(scope="session", params=["hard", "soft"])
+def classic_pair(request):
     return build_pair(request.param)
 
 

@@ -33,8 +33,8 @@ def test_any_mode(pair, photo, mode):
     assert result.mode == {"1": "L", "I;16": "L", "P": "RGB", "CMYK": "RGB"}.get(mode, mode)
 
 
-def test_what_the_decoder_gets_is_what_the_encoder_gave(pair, photo):
-    encoder, decoder = pair
+def test_what_the_decoder_gets_is_what_the_encoder_gave(classic_pair, photo):
+    encoder, decoder = classic_pair
     encoded = bitstream.unpack(codec.compress(Image.fromarray(photo), encoder))
     assert np.array_equal(codec.read_latent(encoded, decoder), codec.analyse(photo, encoder))
 

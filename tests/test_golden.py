@@ -17,7 +17,7 @@ FILES = sorted(glob.glob(os.path.join(GOLDEN, "*.encoded")))
 
 
 def test_the_golden_files_are_there():
-    assert len(FILES) == 6
+    assert len(FILES) == 9
 
 
 @pytest.mark.parametrize("engine", [engine_compiled, engine_package])
@@ -41,6 +41,8 @@ def test_golden_file_decodes_to_its_latents(path, engine, monkeypatch):
 def test_what_is_encoded_today_is_what_was_encoded_then():
     """Coding the golden latents again gives the golden payloads: an encoder's bytes are part of the promise."""
     for path in FILES:
+        if "variable" in path:  # its z is not among the golden latents
+            continue
         with open(path, "rb") as file:
             encoded = bitstream.unpack(file.read())
         decoder = model.load(os.path.join(GOLDEN, f"{encoded.quantize_mode}.model"), "decoder")

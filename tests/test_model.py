@@ -9,9 +9,9 @@ import model
 from conftest import build_pair
 
 
-def test_save_and_load_give_the_same_outputs(tmp_path, pair):
-    encoder, decoder = pair
-    for module, kind in zip(pair, ["encoder", "decoder"]):
+def test_save_and_load_give_the_same_outputs(tmp_path, classic_pair):
+    encoder, decoder = classic_pair
+    for module, kind in zip(classic_pair, ["encoder", "decoder"]):
         model.save(module, str(tmp_path / f"{kind}.model"))
     encoder2 = model.load(tmp_path / "encoder.model", "encoder")
     decoder2 = model.load(tmp_path / "decoder.model", "decoder")

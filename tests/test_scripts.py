@@ -143,6 +143,33 @@ def test_a_model_with_code_is_refused_and_not_run(tmp_path, script, encoded):
     assert not (tmp_path / "trace").exists()
 
 
+def test_quality_and_target_bpp_choose_the_rate_of_the_default_mode(tmp_path, script):
+    original = Image.open(LENA).crop((100, 100, 356, 292))
+    original.save(tmp_path / "a.png")
+    bpp = {}
+    for options in "--quality=2", "--quality=5", "", "--target_bpp=0.5":
+        encoded = script("encode.py", "--input_path", tmp_path / "a.png", "--output_path", tmp_path / "a.encoded",
+                         *options.split())
+        decoded = script("decode.py", "--input_path", tmp_path / "a.encoded", "--output_path", tmp_path / "b.png")
+        assert (encoded.returncode, encoded.stderr, decoded.returncode, decoded.stderr) == (0, "", 0, "")
+        bpp[options] = 8 * (tmp_path / "a.encoded").stat().st_size / (256 * 192)
+        jpeg = metrics.psnr_at("JPEG", original, (tmp_path / "a.encoded").stat().st_size)
+        assert metrics.psnr(Image.open(tmp_path / "b.png"), original) > jpeg
+    assert bpp["--quality=2"] < 0.6 * bpp["--quality=5"] and bpp[""] == bpp["--quality=5"]
+    assert bpp["--target_bpp=0.5"] == pytest.approx(0.5, rel=0.02)
+
+
+@pytest.mark.parametrize("options", [["--quantize_mode=hard", "--quality=3"], ["--quantize_mode=soft", "--target_bpp=1"]])
+def test_options_of_another_mode_are_refused(tmp_path, script, options):
+    refused(script("encode.py", "--input_path", LENA, "--output_path", tmp_path / "out", *options), tmp_path / "out")
+
+
+@pytest.mark.parametrize("options", [["--quality=0"], ["--quality=11"], ["--quality=nan"], ["--target_bpp=0"], ["--target_bpp=inf"],
+                                     ["--target_bpp=-1"], ["--quality=3", "--target_bpp=1"], ["--effort=-1"]])
+def test_values_out_of_range_are_wrong_usage(script, options):
+    assert script("encode.py", "--input_path=a", "--output_path=b", *options).returncode == 2
+
+
 @pytest.mark.parametrize("args", [[], ["--quantize_mode=medium"], ["--input_path=a"]])
 def test_wrong_usage_exits_with_2(script, args):
     for name in "encode.py", "decode.py":
@@ -166,7 +193,8 @@ def test_effort_finds_the_decoder_beside_the_encoder(tmp_path, script):
     original.save(tmp_path / "a.png")
     losses = []
     for effort in [], ["--effort=30"]:
-        encoded = script("encode.py", "--input_path", tmp_path / "a.png", "--output_path", tmp_path / "a.encoded", *effort)
+        encoded = script("encode.py", "--input_path", tmp_path / "a.png", "--output_path", tmp_path / "a.encoded",
+                         "--quantize_mode=soft", *effort)
         decoded = script("decode.py", "--input_path", tmp_path / "a.encoded", "--output_path", tmp_path / "b.png")
         assert (encoded.returncode, encoded.stderr, decoded.returncode) == (0, "", 0)
         mse = 255**2 * 10 ** (-metrics.psnr(Image.open(tmp_path / "b.png"), original) / 10)
@@ -180,7 +208,6 @@ def test_effort_finds_the_decoder_beside_the_encoder(tmp_path, script):
     refused(script(*encode), tmp_path / "new.encoded")
     shutil.copy(os.path.join(ROOT, "models/model_B=10/decoder.model"), tmp_path / "model")
     refused(script(*encode), tmp_path / "new.encoded")
-    assert script(*encode[:-1], "--effort=-1").returncode == 2
 
 
 def test_evaluate_measures_a_folder_and_goes_on_after_a_bad_image(tmp_path, script):
@@ -197,10 +224,10 @@ def test_evaluate_measures_a_folder_and_goes_on_after_a_bad_image(tmp_path, scri
     rows = list(csv.DictReader(open(tmp_path / "rows.csv")))
     assert [(row["image"], row["effort"]) for row in rows] == [(i, e) for e in ("0", "10") for i in ("a.png", "b.png")]
     table = [line.split() for line in result.stdout.splitlines()]
-    assert [line[:3] for line in table[1:]] == [["hard", "0", "2"], ["hard", "10", "2"]]
+    assert [line[:4] for line in table[1:]] == [["hard", "-", "0", "2"], ["hard", "-", "10", "2"]]
     for line, part in zip(table[1:], (rows[:2], rows[2:])):
-        assert float(line[4]) == pytest.approx(np.mean([float(row["bpp"]) for row in part]), abs=1e-4)
-        assert float(line[5]) == pytest.approx(np.mean([float(row["PSNR"]) for row in part]), abs=0.01)
+        assert float(line[5]) == pytest.approx(np.mean([float(row["bpp"]) for row in part]), abs=1e-4)
+        assert float(line[6]) == pytest.approx(np.mean([float(row["PSNR"]) for row in part]), abs=0.01)
     encoder = model.load(os.path.join(ROOT, "models/model_B=2/encoder.model"), "encoder")
     assert rows[0]["bytes"] == str(len(codec.compress(Image.open(images / "a.png"), encoder)))
 

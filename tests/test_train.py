@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tarfile
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -114,6 +115,22 @@ def test_dry_run_exports_models_that_work(tmp_path, script, photos, mode):
     assert codec.decompress(codec.compress(image, pair[0]), pair[1]).size == image.size
 
 
+def test_variable_mode_starts_from_soft_trains_its_entropy_model_and_goes_on(tmp_path, script, photos):
+    """On 64x64 crops: a dry run from the shipped soft model, of the entropy model alone, and one from what that gave."""
+    shared = ["train.py", "--data", photos, "--quantize_mode=variable", "--crop", 64, "--dry-run"]
+    first = script(*shared, "--start_from", os.path.join(ROOT, "models/model_B=10"), "--entropy_only", "--output_dir", tmp_path / "1")
+    assert first.returncode == 0, first.stderr
+    second = script(*shared, "--start_from", tmp_path / "1", "--output_dir", tmp_path / "2")
+    assert second.returncode == 0, second.stderr
+    soft, entropy_only, whole = (model.load(folder / "decoder.model", "decoder") for folder in
+                                 (Path(ROOT) / "models/model_B=10", tmp_path / "1", tmp_path / "2"))
+    assert torch.equal(soft.layer3[0].conv1.weight, entropy_only.layer3[0].conv1.weight)
+    assert not entropy_only.head.weight.any() and whole.head.weight.any()
+    encoder = model.load(tmp_path / "2/encoder.model", "encoder")
+    image = Image.open(photos / "a.png")
+    assert codec.decompress(codec.compress(image, encoder), whole).size == image.size
+
+
 def test_training_lowers_the_loss_and_keeps_a_log(tmp_path, script):
     images = os.path.join(ROOT, "resources/test_images")
     args = ["train.py", "--data", images, "--val", images, "--quantize_mode=hard", "--init=random", "--crop=128",
@@ -157,10 +174,11 @@ def test_interrupted_training_resumes_bit_for_bit(tmp_path, script, photos):
     assert len(open(cut / "log.csv").readlines()) == len(open(tmp_path / "whole" / "log.csv").readlines())
 
 
-def test_several_processes_train_one_model(tmp_path, photos):
+@pytest.mark.parametrize("mode", ["hard", "variable"])
+def test_several_processes_train_one_model(tmp_path, photos, mode):
     result = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", os.path.join(ROOT, "train.py"),
-         "--dry-run", "--data", photos, "--val", photos, "--quantize_mode=hard", "--init=random", "--crop=64",
+         "--dry-run", "--data", photos, "--val", photos, "--quantize_mode", mode, "--init=random", "--crop=64",
          "--device=cpu", "--output_dir", tmp_path], capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("wrote encoder.model") == 1

@@ -1,4 +1,4 @@
-"""Write the golden files: python3 tests/golden/make.py
+"""Write the golden files of a mode: python3 tests/golden/make.py variable
 
 They hold version 1 of the format. A later version adds files beside them and never changes these:
 whoever has a file of an old version must still be able to read it.
@@ -30,11 +30,12 @@ def pictures():
 
 
 if __name__ == "__main__":
-    for mode in "hard", "soft":
+    for mode in sys.argv[1:]:
         encoder, decoder = build_pair(mode)
         model.save(decoder, os.path.join(HERE, f"{mode}.model"))
         for name, image in pictures():
             path = os.path.join(HERE, f"v1_{mode}_{name}")
             with open(path + ".encoded", "wb") as file:
                 file.write(codec.compress(image, encoder))
-            np.save(path + ".npy", codec.analyse(codec.picture.split(image).rgb, encoder).astype(np.int16))
+            encoded = codec.bitstream.unpack(open(path + ".encoded", "rb").read())
+            np.save(path + ".npy", codec.read_latent(encoded, decoder).astype(np.int16))
