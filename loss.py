@@ -7,6 +7,7 @@ from torch import nn
 import bitstream
 import model
 import quantize
+from context import HYPER_STRIDE
 
 
 class RateDistortion(nn.Module):
@@ -107,7 +108,7 @@ def evaluate_variable(rate_distortion, images, device="cpu", rates=(-1.0, 0.0, 1
     rate_distortion.eval()
     terms = []
     for image in images:
-        x = to_tensor(image, device, multiple=64)
+        x = to_tensor(image, device, multiple=model.STRIDE * HYPER_STRIDE)
         for rate in rates:
             bpp, mse = rate_distortion.rate_and_distortion(x, torch.tensor([rate], device=device), noise=False)
             terms.append((bpp.item() * 2**-rate, mse.item() * 2**rate))

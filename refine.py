@@ -41,7 +41,11 @@ def refine(rgb, latent, encoder, decoder, bank, steps, gray=False, side=TILE, pr
 
 
 def refine_variable(rgb, z, b, t, encoder, decoder, steps, gray=False, side=TILE, progress=False):
-    """`refine` for variable mode: integers b (1, C, h, w), which are coded with z (1, Z, ceil(h/4), ceil(w/4)) at rate t."""
+    """`refine` for variable mode: integers b (1, C, h, w), which are coded with z (1, Z, ceil(h/4), ceil(w/4)) at rate t.
+
+    What costs less is the code length under normal distributions with the distortion; the adaptive coder takes
+    some 5 to 15 % less than that.
+    """
     b = b.clone()
     context = copy.deepcopy(encoder.context).to(next(encoder.parameters()).device, torch.float32)
     _search_tiles(rgb, b.shape[2:], steps, side, progress, lambda rgb, seen, tile: _VariableSearch(

@@ -99,7 +99,6 @@ def test_a_file_encoded_with_two_threads_decodes_with_one(variable_pair, photo, 
     for module, kind in zip(variable_pair, ("encoder", "decoder")):
         model.save(module, str(tmp_path / f"{kind}.model"))
     Image.fromarray(photo).resize((200, 150)).save(tmp_path / "a.png")
-    latents = []
     for threads, command in ((2, ["encode.py", "--input_path", tmp_path / "a.png", "--output_path", tmp_path / "a.encoded",
                                   "--encoder_path", tmp_path / "encoder.model", "--quality=6"]),
                              (1, ["decode.py", "--input_path", tmp_path / "a.encoded", "--output_path", tmp_path / "b1.png",
