@@ -5,11 +5,10 @@
     python3 compare.py original.png photo.encoded decoded.png --picture crop.png --crop 200 200 160 160
 """
 import argparse
-import csv
-import io
 import os
 
 import cli
+import results
 
 
 def parse_args():
@@ -30,23 +29,24 @@ def parse_args():
     return args
 
 
-def measure(original_path, encoded_path, decoded_path, against=("JPEG",)):
-    """One row of the table as a dict, with the codecs `against` at the same size; sizes are those of the files on disk."""
+def measure(original_path, encoded_path, decoded_path):
+    """One row of the table as a dict, with JPEG at the same size; sizes are those of the files on disk."""
     from PIL import ImageOps
     import bitstream
     import metrics
     import picture
+    import rivals
     with open(encoded_path, "rb") as file:
         header = bitstream.unpack(file.read())
     size = os.path.getsize(encoded_path)
     decoded = picture.read(decoded_path)
     original = ImageOps.exif_transpose(picture.read(original_path)).convert(decoded.mode)
-    others = {f"{codec} PSNR": metrics.psnr_at(codec, original, size) for codec in against}
+    jpeg = rivals.Rival(rivals.CODECS["jpeg"], original).psnr_at(size)
     return {
         "image": os.path.basename(original_path), "mode": header.quantize_mode, "bytes": size,
         "bpp": f"{8 * size / (header.width * header.height):.4f}",
         "PSNR": f"{metrics.psnr(decoded, original):.2f}",
-        **{name: "-" if value is None else f"{value:.2f}" for name, value in others.items()},
+        "JPEG PSNR": "-" if jpeg is None else f"{jpeg:.2f}",
     }
 
 
@@ -54,18 +54,16 @@ def draw(threes, box):
     """Pillow image with a row for each three files: the crop of the original, of JPEG and of ours, named."""
     from PIL import Image, ImageDraw, ImageFont
     import metrics
+    import rivals
     x, y, width, height = box
     canvas = Image.new("RGB", (6 * width + 40, (2 * height + 30) * len(threes)), "white")
     draw_on, font = ImageDraw.Draw(canvas), ImageFont.load_default(16)
     for row, (original_path, encoded_path, decoded_path) in enumerate(threes):
         original, size = Image.open(original_path).convert("RGB"), os.path.getsize(encoded_path)
         decoded = Image.open(decoded_path).convert("RGB")
-        files = [metrics.jpeg(original, quality, subsampling)
-                 for quality in range(1, 96) for subsampling in ("4:2:0", "4:4:4")]
-        images = [Image.open(io.BytesIO(file)) for file in files if len(file) <= size] or [original]
-        jpeg = max(images, key=lambda image: metrics.psnr(image, original))
+        jpeg = rivals.Rival(rivals.CODECS["jpeg"], original).nearest(size)
         shown = {"original": original,
-                 f"JPEG, {metrics.psnr(jpeg, original):.2f} dB": jpeg,
+                 f"JPEG, {len(jpeg.data)} bytes, {jpeg.psnr:.2f} dB": jpeg.image,
                  f"ours, {size} bytes, {metrics.psnr(decoded, original):.2f} dB": decoded}
         for column, (name, image) in enumerate(shown.items()):
             corner = (column * (2 * width + 20), row * (2 * height + 30))
@@ -75,31 +73,15 @@ def draw(threes, box):
     return canvas
 
 
-def show(rows):
-    """Print dicts of the same keys as a table, names to the left and numbers to the right."""
-    widths = {key: max(len(key), *(len(str(row[key])) for row in rows)) for key in rows[0]}
-    for line in [dict(zip(widths, widths)), *rows]:
-        print("  ".join(str(line[key]).ljust(width) if key in ("image", "mode") else str(line[key]).rjust(width)
-                        for key, width in widths.items()))
-
-
-def write_csv(rows, path):
-    """Write dicts of the same keys to the file `path`."""
-    with cli.replacing(path) as temporary, open(temporary, "w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
-
-
 def main():
     args = parse_args()
     rows = [measure(*three) for three in args.threes]
     for row, seconds in zip(rows, args.seconds or []):
         row["seconds"] = f"{seconds:.1f}"
 
-    show(rows)
+    results.show(rows)
     if args.csv:
-        write_csv(rows, args.csv)
+        results.write_csv(rows, args.csv)
     if args.picture:
         with cli.replacing(args.picture) as temporary:
             draw(args.threes, args.crop).save(temporary, "PNG", optimize=True)

@@ -1,21 +1,26 @@
-"""Measure the codec on folders of images: real files, decoded again, beside other codecs at the same number of bytes.
+"""Measure the codec on images: real files, decoded again, beside the codecs that people use.
 
     python3 evaluate.py resources/test_images
-    python3 evaluate.py kodak/ --modes hard soft --effort 0 200 --csv kodak.csv
-    python3 evaluate.py kodak/ --modes variable --qualities 1 3 5 7 9 --against JPEG WebP AVIF
+    python3 evaluate.py resources/test_images --report report/
+    python3 evaluate.py photo.png kodak/ --modes variable --qualities 1 3 5 7 9 --against jpeg avif --output results/
 
-Prints the means of each mode and setting; --csv keeps a row for each image.
+Prints the means of each mode and setting, and how many bytes variable mode needs more or less than the
+others. --output keeps everything that was measured, with charts; --report makes a page to look at.
 """
 import argparse
+import collections
+import contextlib
+import functools
 import os
 import sys
-import tempfile
-import time
 
 import bitstream
 import cli
+import results
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".avif")
+CODECS = ("jpeg", "webp", "avif", "jpeg2000", "jxl")
+SHOWN = 3  # settings that a report has pictures of
 
 
 def parse_args():
@@ -27,9 +32,13 @@ def parse_args():
                         help="steps of refinement, each measured in turn (default: 0)")
     parser.add_argument("--qualities", nargs="+", type=float, default=[1, 3, 5, 7, 9], metavar="Q",
                         help="of variable mode, each measured in turn (default: 1 3 5 7 9)")
-    parser.add_argument("--against", nargs="+", choices=("JPEG", "WebP", "AVIF"), default=["JPEG"],
-                        help="codecs to show at the same number of bytes (default: JPEG)")
-    parser.add_argument("--csv", metavar="PATH", help="write a row for each image, mode and effort here")
+    parser.add_argument("--against", nargs="*", type=str.lower, choices=CODECS, default=list(CODECS),
+                        help="codecs to compare with (default: all)")
+    parser.add_argument("--output", metavar="DIR", help="write results.json, results.csv and charts to this folder")
+    parser.add_argument("--report", metavar="DIR", help="write a page to look at, index.html, and the results to this folder")
+    parser.add_argument("--csv", metavar="PATH", help="write a row for each image, mode, quality and effort here")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N",
+                        help="images that are measured at the same time; the seconds are true with one (default: 1)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto",
                         help="where the networks run (default: auto, a GPU if there is one)")
     args = parser.parse_args()
@@ -37,85 +46,149 @@ def parse_args():
         parser.error("--effort must not be negative")
     if not all(1 <= quality <= 10 for quality in args.qualities):
         parser.error("--qualities must be from 1 to 10")
+    if args.jobs < 1:
+        parser.error("--jobs must be at least 1")
     return args
 
 
 def find_images(paths):
-    """Files named in `paths`, and the images in its folders, in the order of their names."""
-    files = []
+    """Pairs of path and name: the files named in `paths`, and the images in its folders, in the order of their names.
+
+    A file's name is its path where two have the same one.
+    """
+    files, empty = [], []
     for path in paths:
+        found = [path]
         if os.path.isdir(path):
-            files += [os.path.join(path, name) for name in sorted(os.listdir(path)) if name.lower().endswith(EXTENSIONS)]
-        else:
-            files.append(path)
+            found = [os.path.join(path, name) for name in sorted(os.listdir(path)) if name.lower().endswith(EXTENSIONS)]
+        files += found
+        empty += [] if found else [f"{path}: no images there"]
     if not files:
-        raise cli.UserError(f"{', '.join(paths)}: no images there")
-    return files
+        raise cli.UserError(", ".join(empty))
+    for line in empty:
+        say(line)
+    files = list(dict.fromkeys(files))
+    count = collections.Counter(map(os.path.basename, files))
+    return [(path, path if count[os.path.basename(path)] > 1 else os.path.basename(path)) for path in files]
 
 
-def measure(path, encoder, decoder, quality, effort, against, folder):
-    """One row of the table as a dict of strings and numbers; quality: None but in variable mode; files go to `folder`."""
-    import codec
-    import compare
-    import picture
-    image = picture.read(path)
-    encoded_path, decoded_path = os.path.join(folder, "image.encoded"), os.path.join(folder, "image.png")
-    began = time.perf_counter()
-    data = codec.compress(image, encoder, decoder, effort, quality)
-    encoded = time.perf_counter()
-    decoded_image = codec.decompress(data, decoder)
-    decoded = time.perf_counter()
-    with open(encoded_path, "wb") as file:
-        file.write(data)
-    decoded_image.save(decoded_path)
-    row = compare.measure(path, encoded_path, decoded_path, against)
-    return {"image": row.pop("image"), "mode": row.pop("mode"),
-            "quality": "-" if quality is None else f"{quality:g}", "effort": effort, **row,
-            "encode s": f"{encoded - began:.2f}", "decode s": f"{decoded - encoded:.2f}"}
+def available(against):
+    """Those of the codecs `against` that are installed, and whether LPIPS is; says what is not, in a line each."""
+    import metrics
+    import rivals
+    found, lpips = [], True
+    for name in dict.fromkeys(against):
+        try:
+            rivals.load(name)
+            found.append(name)
+        except metrics.Missing as error:
+            say(f"without {rivals.CODECS[name].name}: {error}")
+    try:
+        metrics.load_lpips()
+    except metrics.Missing as error:
+        say(f"without LPIPS: {error}")
+        lpips = False
+    return found, lpips
+
+
+def say(line):
+    """Write a line to stderr, above the progress bar."""
+    from tqdm import tqdm
+    tqdm.write(line, file=sys.stderr)
+
+
+def measure_all(files, jobs, **options):
+    """The measure.Measured of those pairs of path and name that can be measured; says of the others why not."""
+    import measure
+    from tqdm import tqdm
+    call, measured = functools.partial(measure.measure, **options), []
+    with contextlib.ExitStack() as stack:
+        run = map
+        if jobs > 1:
+            import concurrent.futures
+            import multiprocessing
+            run = stack.enter_context(concurrent.futures.ProcessPoolExecutor(
+                jobs, multiprocessing.get_context("spawn"), start_worker, (jobs,))).map
+        for outcome in tqdm(run(call, *zip(*files)), total=len(files), unit="image", disable=None):
+            for note in outcome.notes:
+                say(note)
+            measured += [outcome] if outcome.rows else []
+    if not measured:
+        raise cli.UserError("none of the images could be measured")
+    return measured
+
+
+def start_worker(jobs):
+    """Share the cores among `jobs` processes, and end without a word on Ctrl-C."""
+    import signal
+    import torch
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    torch.set_num_threads(max(1, os.cpu_count() // jobs))
+
+
+def our_rows(found, settings):
+    """The rows of our files among the results, setting by setting and image by image, with mode, quality and effort."""
+    columns = [key for key in dict.fromkeys(key for row in found["rows"] for key in row)
+               if key not in ("image", "codec", "setting", "same bytes as", "encode s", "decode s")
+               and any(row.get(key) is not None for row in found["rows"])]
+    return [{"image": row["image"], "mode": setting.mode, "quality": setting.quality, "effort": setting.effort}
+            | {key: row.get(key) for key in (*columns, "encode s", "decode s")}
+            for setting in settings for row in found["rows"] if (row["codec"], row["setting"]) == (setting.codec, setting.name)]
 
 
 def means(rows):
-    """One row for each mode, quality and effort among `rows`, the mean of their columns; "-" where one has no number."""
+    """The mean over the images for each mode, quality and effort among `our_rows`; None where one has no number."""
     groups = {}
     for row in rows:
         groups.setdefault((row["mode"], row["quality"], row["effort"]), []).append(row)
-    table = []
-    for (mode, quality, effort), group in groups.items():
-        mean = {"mode": mode, "quality": quality, "effort": effort, "images": len(group)}
-        for column in list(group[0])[4:]:
-            digits = {"bytes": 0, "bpp": 4, "encode s": 1}.get(column, 2)
-            values = [row[column] for row in group]
-            mean[column] = "-" if "-" in values else f"{sum(map(float, values)) / len(values):.{digits}f}"
-        table.append(mean)
-    return table
+    return [{"mode": mode, "quality": quality, "effort": effort, "images": len(group)}
+            | {key: results.mean([row[key] for row in group]) for key in list(group[0])[4:]}
+            for (mode, quality, effort), group in groups.items()]
+
+
+def text(row):
+    """A row for people: numbers with their usual digits."""
+    digits = {"quality": "g", "bytes": ".0f", "bpp": ".4f", "MS-SSIM": ".4f", "LPIPS": ".4f"}
+    return {key: "-" if value is None else format(value, digits.get(key, ".2f")) if isinstance(value, float) else value
+            for key, value in row.items()}
+
+
+def bd_rows(found):
+    """The BD-rates among the results for people: a row for each image, and the mean."""
+    rows = {}
+    for pair in found["bd_rate"]:
+        for name, percent in (pair["images"] | {"mean": pair["mean"]}).items():
+            row = rows.setdefault((pair["codec"], name), {"image": name, "mode": pair["codec"]})
+            row[pair["against"]] = "-" if percent is None else f"{percent:+.1f}"
+    return list(rows.values())
 
 
 def main():
     args = parse_args()
-    from tqdm import tqdm
-    import compare
-    import model
-    import quantize
+    import measure
+    settings = [measure.Setting(mode, quality, effort) for mode in args.modes
+                for quality in (args.qualities if mode == "variable" else [None]) for effort in args.effort]
+    shown = ([setting for setting in settings if setting.mode == "variable"] or settings)[:SHOWN] if args.report else []
+    files, device = find_images(args.images), cli.pick_device(args.device)
+    against, lpips = available(args.against)
+    measured = measure_all(files, args.jobs, settings=settings, against=against, shown=shown, device=device, lpips=lpips)
+    found = results.collect(measured, settings)
 
-    settings = {mode: [(quality, effort) for quality in (args.qualities if mode == "variable" else [None])
-                       for effort in args.effort] for mode in args.modes}
-    files, device, rows = find_images(args.images), cli.pick_device(args.device), []
-    with tempfile.TemporaryDirectory() as folder, \
-            tqdm(total=len(files) * sum(map(len, settings.values())), unit="image", disable=None) as bar:
-        for mode in args.modes:
-            pair = [model.load(cli.shipped_model(mode, kind), kind, device) for kind in ("encoder", "decoder")]
-            for quality, effort in settings[mode]:
-                for path in files:
-                    try:
-                        rows.append(measure(path, *pair, quality, effort, args.against, folder))
-                    except (OSError, ValueError) as error:
-                        tqdm.write(f"left out: {error}", file=sys.stderr)
-                    bar.update()
-    if not rows:
-        raise cli.UserError("none of the images could be measured")
-    compare.show(means(rows))
+    rows = our_rows(found, settings)
+    results.show([text(row) for row in means(rows)])
+    if found["bd_rate"]:
+        print("\nBD-rate: bytes for the same PSNR, in % more or less than the other codec's")
+        results.show(bd_rows(found))
     if args.csv:
-        compare.write_csv(rows, args.csv)
+        results.write_csv([text(row) for row in rows], args.csv)
+    if args.output:
+        import charts
+        results.write(found, args.output)
+        charts.draw(found, args.output)
+    if args.report:
+        import report
+        results.write(found, args.report)
+        report.write(found, measured, args.report)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,16 @@
-"""How good a decoded picture is, and how good other codecs would be at the same size."""
+"""How good a decoded picture is, and how many bits one codec saves against another."""
 import functools
-import io
 import math
+import os
+import warnings
 
 import numpy as np
-from PIL import Image, ImageFile
+
+SMALLEST_SIDE = 161  # for MS-SSIM, whose window of 11 pixels must fit after four halvings
+
+
+class Missing(Exception):
+    """Something optional is not installed; the message is one line that says what."""
 
 
 def psnr(image, reference):
@@ -14,54 +20,64 @@ def psnr(image, reference):
     return 10 * math.log10(255**2 / mse) if mse else math.inf
 
 
-def jpeg(image, quality, subsampling):
-    """Bytes of a JPEG file with optimised Huffman tables; subsampling is "4:4:4" or "4:2:0"."""
-    file = io.BytesIO()
-    # Pillow's buffer for optimised files is too small for noise at high quality.
-    ImageFile.MAXBLOCK = max(ImageFile.MAXBLOCK, 6 * image.width * image.height)
-    image.save(file, "JPEG", quality=quality, subsampling=subsampling, optimize=True)
-    return file.getvalue()
+def ms_ssim(image, reference):
+    """MS-SSIM, at most 1, between two 8-bit Pillow images of one size and mode; None if a side is below SMALLEST_SIDE.
 
-
-def _webp(image, quality):
-    file = io.BytesIO()
-    image.save(file, "WEBP", quality=quality, method=6)
-    return file.getvalue()
-
-
-def _avif(image, quality, subsampling):
-    file = io.BytesIO()
-    image.save(file, "AVIF", quality=quality, subsampling=subsampling)
-    return file.getvalue()
-
-
-# Of each codec its highest quality, and ways to write an image at a quality.
-CODECS = {
-    "JPEG": (95, [lambda image, quality, s=s: jpeg(image, quality, s) for s in ("4:4:4", "4:2:0")]),
-    "WebP": (100, [_webp]),
-    "AVIF": (100, [lambda image, quality, s=s: _avif(image, quality, s) for s in ("4:4:4", "4:2:0")]),
-}
-
-
-def psnr_at(codec, image, size):
-    """PSNR in dB of a codec in CODECS at `size` bytes, or None where it cannot be as small (or need not be as large).
-
-    The better of its ways, each interpolated between the two qualities around `size`.
+    Wang, Simoncelli and Bovik 2003, "Multiscale structural similarity for image quality assessment"; the mean over
+    the channels.
     """
-    best = None
-    highest, ways = CODECS[codec]
-    for way in ways:
-        files = functools.lru_cache(None)(functools.partial(way, image))
-        low, high = 1, highest  # file size grows with quality
-        if not len(files(low)) <= size <= len(files(high)):
-            continue
-        while high - low > 1:
-            middle = (low + high) // 2
-            if len(files(middle)) <= size:
-                low = middle
-            else:
-                high = middle
-        values = [psnr(Image.open(io.BytesIO(files(quality))), image) for quality in (low, high)]
-        value = float(np.interp(size, [len(files(low)), len(files(high))], values))
-        best = value if best is None else max(best, value)
-    return best
+    if min(image.size) < SMALLEST_SIDE:
+        return None
+    import pytorch_msssim
+    return pytorch_msssim.ms_ssim(_tensor(image), _tensor(reference), data_range=255).item()
+
+
+@functools.cache
+def load_lpips():
+    """A function that gives the LPIPS distance, 0 or more, between two RGB or gray Pillow images of one size.
+
+    Zhang et al. 2018, "The unreasonable effectiveness of deep features as a perceptual metric", with AlexNet.
+    Nothing is downloaded: raises Missing if the package or the AlexNet weights of torchvision are not there.
+    """
+    try:
+        import lpips
+    except ImportError as error:
+        raise Missing("the package lpips is not installed") from error
+    import torch
+    import torchvision
+    name = os.path.basename(torchvision.models.AlexNet_Weights.DEFAULT.url)
+    path = os.path.join(torch.hub.get_dir(), "checkpoints", name)
+    if not os.path.exists(path):
+        raise Missing(f"the weights {path} are not there")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # lpips calls torchvision in an old way
+        network = lpips.LPIPS(net="alex", verbose=False).eval()
+
+    @torch.inference_mode()
+    def distance(image, reference):
+        pair = [_tensor(picture.convert("RGB")) / 127.5 - 1 for picture in (image, reference)]
+        return network(*pair).item()
+    return distance
+
+
+def bd_rate(anchor, test):
+    """Bytes that `test` needs more than `anchor` for the same quality, in percent, the mean over the qualities of both.
+
+    anchor, test: curves as lists of (rate, quality), both rising. None with less than four points, or where
+    the curves share less than half of the qualities of `test`. Bjontegaard 2001, VCEG-M33, with
+    monotone cubic interpolation.
+    """
+    if min(len(anchor), len(test)) < 4:
+        return None
+    shared = min(anchor[-1][1], test[-1][1]) - max(anchor[0][1], test[0][1])
+    if shared < 0.5 * (test[-1][1] - test[0][1]):
+        return None
+    import bjontegaard
+    return float(bjontegaard.bd_rate(*zip(*anchor), *zip(*test), method="pchip", require_matching_points=False, min_overlap=0))
+
+
+def _tensor(image):
+    """Pixels float32 (1, C, H, W) in [0, 255]."""
+    import torch
+    pixels = np.asarray(image, np.float32)
+    return torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1).transpose(2, 0, 1)[None].copy())

@@ -1,0 +1,47 @@
+"""Where the bits of a `.encoded` file go: the code length of each position of its latent."""
+import numpy as np
+import torch
+
+import bitstream
+import codec
+import context
+import entropy
+import variable
+
+
+def bits_per_position(data, decoder):
+    """Bits float64 (ceil(H/16), ceil(W/16)) that the `.encoded` file in the bytes `data` spends on each position.
+
+    Ideal code lengths under the bank's initial probabilities: the coder adapts, so that their sum is near the payload
+    and not equal to it. Raises what codec.decompress raises.
+    """
+    encoded = bitstream.unpack(data)
+    bank = entropy.Bank(decoder.bank["lowest"].numpy(), decoder.bank["frequencies"].numpy())
+    if encoded.quantize_mode != "variable":
+        latent = codec.read_latent(encoded, decoder)
+        channels = np.arange(len(latent))[:, None, None]
+        return _code_lengths(bank, np.broadcast_to(channels, latent.shape), latent).sum(0)
+
+    rows, columns = (-(-side // codec.STRIDE) for side in (encoded.height, encoded.width))
+    source, bits, hyper = entropy.Decoder(encoded.payload, bank), torch.zeros(1, 1, rows, columns, dtype=torch.float64), []
+
+    def read(place, window, contexts, base, sign):
+        values = torch.from_numpy(source.decode(contexts.flatten().numpy())).view(contexts.shape)
+        lengths = torch.from_numpy(_code_lengths(bank, contexts.numpy(), values.numpy())).sum(1, keepdim=True)
+        if place is None:
+            hyper.append(lengths)
+        else:
+            context.of_pass(bits, place)[:, :, window[0], window[1]] = lengths
+        return base + sign * values
+    variable.walk(decoder.context, rows, columns, encoded.rate, read)
+    # One position of z stands for a square of latents, which share its bits.
+    shared = hyper[0].repeat_interleave(context.HYPER_STRIDE, 2).repeat_interleave(context.HYPER_STRIDE, 3)
+    return (bits + shared[:, :, :rows, :columns] / context.HYPER_STRIDE**2)[0, 0].numpy()
+
+
+def _code_lengths(bank, contexts, values):
+    """Bits of integers `values` coded by the models `contexts`, float64 of their common shape."""
+    symbols = values - bank.lowest[contexts] + 1
+    inside = (symbols >= 1) & (symbols < bank.sizes[contexts])
+    shares = bank.frequencies[contexts, np.where(inside, symbols, entropy.ESCAPE)] / entropy.SCALE
+    return -np.log2(shares) + np.where(inside, 0, entropy.ESCAPE_BITS)
