@@ -13,7 +13,8 @@ from matplotlib import pyplot
 
 METRICS = {"PSNR": "PSNR, dB", "MS-SSIM": "MS-SSIM, dB"}
 COLOURS = {"JPEG": "#d97706", "WebP": "#16a34a", "AVIF": "#8b5cf6", "JPEG 2000": "#64748b", "JPEG XL": "#0891b2"}
-OUR_COLOURS = ("#e11d48", "#f472b6", "#9f1239", "#fb7185")  # of variable mode and of it with effort
+OUR_COLOURS = {"variable": ("#e11d48", "#9f1239", "#fb7185"), "soft": ("#f472b6", "#db2777", "#fbcfe8"),
+               "hard": ("#a21caf", "#d946ef", "#701a75")}  # without effort, and with one and another
 MARKERS = {"soft": "D", "hard": "s"}
 KODAK = [f"kodim{number:02}" for number in range(1, 25)]
 PUBLISHED = os.path.join(cli.HERE, "resources/reference/kodak.json")
@@ -23,8 +24,11 @@ WIDEST = 2.0  # bits per pixel
 
 def colour(found, codec):
     """The colour of a codec in the results."""
-    return COLOURS.get(codec) or OUR_COLOURS[
-        [other for other in found["ours"] if other.split(",")[0] == codec.split(",")[0]].index(codec) % len(OUR_COLOURS)]
+    if codec in COLOURS:
+        return COLOURS[codec]
+    mode = codec.split(",")[0]
+    place = [other for other in found["ours"] if other.split(",")[0] == mode].index(codec)
+    return OUR_COLOURS[mode][place % len(OUR_COLOURS[mode])]
 
 
 def label(found, codec):
@@ -49,11 +53,14 @@ def draw_curves(axes, found, metric, image=None, linewidth=1.6):
     """The codecs' curves for one image, or of the means, on matplotlib axes."""
     for codec in results.codecs(found):
         is_ours = codec in found["ours"]
-        curve = np.array([point for point in results.curve(found, codec, image, metric) if point[0] < 1.2 * WIDEST]).reshape(-1, 2)
+        curve = np.array(results.curve(found, codec, image, metric)).reshape(-1, 2)
         values = in_decibels(curve[:, 1]) if metric == "MS-SSIM" else curve[:, 1]
         axes.plot(curve[:, 0], values, MARKERS.get(codec.split(",")[0], "o") + "-", color=colour(found, codec), label=label(found, codec),
                   linewidth=1.5 * linewidth if is_ours else linewidth, markersize=5 if is_ours else 2.5, zorder=3 if is_ours else 2)
+    inside = np.concatenate([line.get_ydata()[line.get_xdata() <= WIDEST] for line in axes.lines])
     axes.set_xlim(0, WIDEST)
+    if inside.size:
+        axes.set_ylim(inside.min() - 1, inside.max() + 1)
     axes.grid(color="#dddddd", linewidth=0.5)
 
 

@@ -9,6 +9,7 @@ import os
 
 import cli
 import results
+import tables
 
 
 def parse_args():
@@ -79,7 +80,7 @@ def main():
     for row, seconds in zip(rows, args.seconds or []):
         row["seconds"] = f"{seconds:.1f}"
 
-    results.show(rows)
+    tables.show(rows)
     if args.csv:
         results.write_csv(rows, args.csv)
     if args.picture:

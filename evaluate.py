@@ -17,6 +17,7 @@ import sys
 import bitstream
 import cli
 import results
+import tables
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".avif")
 CODECS = ("jpeg", "webp", "avif", "jpeg2000", "jxl")
@@ -126,61 +127,27 @@ def start_worker(jobs):
     torch.set_num_threads(max(1, os.cpu_count() // jobs))
 
 
-def our_rows(found, settings):
-    """The rows of our files among the results, setting by setting and image by image, with mode, quality and effort."""
-    columns = [key for key in dict.fromkeys(key for row in found["rows"] for key in row)
-               if key not in ("image", "codec", "setting", "same bytes as", "encode s", "decode s")
-               and any(row.get(key) is not None for row in found["rows"])]
-    return [{"image": row["image"], "mode": setting.mode, "quality": setting.quality, "effort": setting.effort}
-            | {key: row.get(key) for key in (*columns, "encode s", "decode s")}
-            for setting in settings for row in found["rows"] if (row["codec"], row["setting"]) == (setting.codec, setting.name)]
-
-
-def means(rows):
-    """The mean over the images for each mode, quality and effort among `our_rows`; None where one has no number."""
-    groups = {}
-    for row in rows:
-        groups.setdefault((row["mode"], row["quality"], row["effort"]), []).append(row)
-    return [{"mode": mode, "quality": quality, "effort": effort, "images": len(group)}
-            | {key: results.mean([row[key] for row in group]) for key in list(group[0])[4:]}
-            for (mode, quality, effort), group in groups.items()]
-
-
-def text(row):
-    """A row for people: numbers with their usual digits."""
-    digits = {"quality": "g", "bytes": ".0f", "bpp": ".4f", "MS-SSIM": ".4f", "LPIPS": ".4f"}
-    return {key: "-" if value is None else format(value, digits.get(key, ".2f")) if isinstance(value, float) else value
-            for key, value in row.items()}
-
-
-def bd_rows(found):
-    """The BD-rates among the results for people: a row for each image, and the mean."""
-    rows = {}
-    for pair in found["bd_rate"]:
-        for name, percent in (pair["images"] | {"mean": pair["mean"]}).items():
-            row = rows.setdefault((pair["codec"], name), {"image": name, "mode": pair["codec"]})
-            row[pair["against"]] = "-" if percent is None else f"{percent:+.1f}"
-    return list(rows.values())
-
-
 def main():
     args = parse_args()
     import measure
-    settings = [measure.Setting(mode, quality, effort) for mode in args.modes
-                for quality in (args.qualities if mode == "variable" else [None]) for effort in args.effort]
+    settings = list(dict.fromkeys(measure.Setting(mode, quality, effort) for mode in args.modes
+                    for quality in (args.qualities if mode == "variable" else [None]) for effort in args.effort))
     shown = ([setting for setting in settings if setting.mode == "variable"] or settings)[:SHOWN] if args.report else []
     files, device = find_images(args.images), cli.pick_device(args.device)
+    for folder in args.output, args.report:
+        if folder:  # before the long work, since it can fail
+            os.makedirs(folder, exist_ok=True)
     against, lpips = available(args.against)
     measured = measure_all(files, args.jobs, settings=settings, against=against, shown=shown, device=device, lpips=lpips)
     found = results.collect(measured, settings)
 
-    rows = our_rows(found, settings)
-    results.show([text(row) for row in means(rows)])
+    rows = tables.our_rows(found, settings)
+    tables.show(tables.means(rows))
     if found["bd_rate"]:
         print("\nBD-rate: bytes for the same PSNR, in % more or less than the other codec's")
-        results.show(bd_rows(found))
+        tables.show(tables.bd_rates(found))
     if args.csv:
-        results.write_csv([text(row) for row in rows], args.csv)
+        results.write_csv([tables.text(row) for row in rows], args.csv)
     if args.output:
         import charts
         results.write(found, args.output)

@@ -80,14 +80,17 @@ def mean(values):
 
 
 def write(results, folder):
-    """Write results.json and results.csv to `folder`; numbers that are infinite are strings in the former."""
-    finite = [{key: str(value) if isinstance(value, float) and math.isinf(value) else value for key, value in row.items()}
-              for row in results["rows"]]
+    """Write results.json and results.csv to `folder`."""
     with cli.replacing(os.path.join(folder, "results.json")) as temporary, open(temporary, "w", encoding="utf-8") as file:
-        rows = ",\n".join(json.dumps(row) for row in finite)
+        rows = ",\n".join(json.dumps(row) for row in finite(results["rows"]))
         rest = json.dumps({key: value for key, value in results.items() if key != "rows"}, indent=1)
         file.write(f'{rest[:-2]},\n "rows": [\n{rows}\n]}}\n')
     write_csv(results["rows"], os.path.join(folder, "results.csv"))
+
+
+def finite(rows):
+    """Rows with "inf" for infinity, which JSON has no number for."""
+    return [{key: str(value) if isinstance(value, float) and math.isinf(value) else value for key, value in row.items()} for row in rows]
 
 
 def read(folder):
@@ -95,7 +98,7 @@ def read(folder):
     with open(os.path.join(folder, "results.json"), encoding="utf-8") as file:
         results = json.load(file)
     for row in results["rows"]:
-        row["PSNR"] = float(row["PSNR"])
+        row.update({key: math.inf for key, value in row.items() if value == "inf"})
     return results
 
 
@@ -106,11 +109,3 @@ def write_csv(rows, path):
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)
-
-
-def show(rows):
-    """Print dicts of the same keys as a table, names to the left and numbers to the right."""
-    widths = {key: max(len(key), *(len(str(row[key])) for row in rows)) for key in rows[0]}
-    for line in [dict(zip(widths, widths)), *rows]:
-        print("  ".join(str(line[key]).ljust(width) if key in ("image", "mode") else str(line[key]).rjust(width)
-                        for key, width in widths.items()))
