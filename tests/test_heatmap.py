@@ -1,0 +1,34 @@
+"""Where the bits go."""
+import numpy as np
+import pytest
+from PIL import Image
+
+import bitstream
+import codec
+import heatmap
+
+
+def test_the_bits_are_those_of_the_payload(pair, photo):
+    encoder, decoder = pair
+    tiled = np.tile(photo, (4, 3, 1))[:147, :165]
+    data = codec.compress(Image.fromarray(tiled), encoder)
+    bits = heatmap.bits_per_position(data, decoder)
+    assert bits.shape == (10, 11) and bits.min() > 0
+    assert bits.sum() == pytest.approx(8 * len(bitstream.unpack(data).payload), rel=0.15)
+
+
+def test_they_go_where_the_detail_is(pair):
+    encoder, decoder = pair
+    pixels = np.full((128, 192, 3), 128, np.uint8)
+    pixels[32:80, 112:176] = np.random.default_rng(0).choice([0, 255], (3, 4, 3)).repeat(16, 0).repeat(16, 1)
+    bits = heatmap.bits_per_position(codec.compress(Image.fromarray(pixels), encoder), decoder)
+    inside = np.zeros(bits.shape, bool)
+    inside[2:5, 7:11] = True
+    assert inside.flat[bits.argmax()] and bits[inside].mean() > 1.02 * bits[~inside].mean()
+
+
+def test_damage_is_refused(pair, photo):
+    encoder, decoder = pair
+    data = codec.compress(Image.fromarray(photo), encoder)
+    with pytest.raises(bitstream.BitstreamError):
+        heatmap.bits_per_position(data[:-9], decoder)

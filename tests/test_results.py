@@ -1,0 +1,108 @@
+"""What is computed from rows, and charts of it."""
+import csv
+import math
+
+import pytest
+from PIL import Image
+
+import charts
+import measure
+import metrics
+import results
+import tables
+
+
+def row(image, codec, setting, bpp, psnr, ms_ssim=0.9, same=None, **more):
+    return {"image": image, "codec": codec, "setting": setting, "same bytes as": same, "bytes": round(1000 * bpp), "bpp": bpp,
+            "PSNR": psnr, "MS-SSIM": ms_ssim, "LPIPS": None, "encode s": 0.1, "decode s": 0.2} | more
+
+
+@pytest.fixture
+def found():
+    """Two images: ours needs half of JPEG's bytes for the first and as many for the second."""
+    rows = []
+    for image, share in ("a.png", 0.5), ("b.png", 1.0):
+        for quality in 1, 2, 3, 4, 5:
+            bpp = 0.1 * 2**quality
+            rows.append(row(image, "JPEG", f"quality {quality}", bpp, 20 + 3.0 * quality))
+            rows.append(row(image, "variable", f"quality {quality}", bpp * share, 20 + 3.0 * quality, **{"JPEG PSNR": 21.5}))
+            rows.append(row(image, "JPEG", "quality 2, 4:2:0", bpp * share, 22.0, same=f"variable, quality {quality}"))
+        rows.append(row(image, "hard", "B=2", 0.2, 25.0))
+    found = {"images": [{"name": name, "width": 10, "height": 10} for name in ("a.png", "b.png")], "ours": ["variable", "hard"], "rows": rows}
+    return found | {"bd_rate": results.bd_rates(found)}
+
+
+def test_bd_rates_are_of_each_image_and_their_mean(found):
+    pair, = found["bd_rate"]
+    assert (pair["codec"], pair["against"]) == ("variable", "JPEG")
+    assert pair["images"] == {"a.png": pytest.approx(-50), "b.png": pytest.approx(0, abs=1e-9)} and pair["mean"] == pytest.approx(-25)
+    assert [(line["image"], line["JPEG"]) for line in tables.bd_rates(found)] == [("a.png", "-50.0"), ("b.png", "+0.0"), ("mean", "-25.0")]
+
+
+def test_a_curve_is_what_no_other_point_and_no_line_is_above(found):
+    found["rows"] = [row("a.png", "JPEG", str(n), bpp, psnr) for n, (bpp, psnr) in enumerate(
+        [(0.4, 30.0), (0.1, 20.0), (0.2, 24.0), (0.2, 27.0), (0.3, 28.0), (0.5, 29.0), (0.8, 33.0), (0.9, math.inf)])]
+    assert results.curve(found, "JPEG", "a.png") == [(0.1, 20.0), (0.2, 27.0), (0.4, 30.0), (0.8, 33.0)]
+    assert results.curve(found, "WebP", "a.png") == []
+    found["rows"] = [row("a.png", "JPEG", "quality 1", 0.1, 20.0, ms_ssim=None)]
+    assert results.curve(found, "JPEG", "a.png", "MS-SSIM") == []
+
+
+def test_a_mean_is_over_all_images_at_one_setting(found):
+    assert results.curve(found, "variable")[0] == pytest.approx((0.15, 23.0))
+    found["rows"] = [r for r in found["rows"] if (r["image"], r["setting"]) != ("b.png", "quality 1")]
+    assert results.curve(found, "variable")[0] == pytest.approx((0.3, 26.0))
+
+
+def test_what_is_written_is_read_again(found, tmp_path):
+    found["rows"][0]["PSNR"] = math.inf
+    results.write(found, tmp_path)
+    assert results.read(tmp_path) == found
+    lines = list(csv.DictReader(open(tmp_path / "results.csv")))
+    assert len(lines) == len(found["rows"])
+    assert list(lines[0])[:7] == ["image", "codec", "setting", "same bytes as", "bytes", "bpp", "PSNR"]
+    assert [float(line["PSNR"]) for line in lines] == [r["PSNR"] for r in found["rows"]]
+
+
+def test_a_missing_number_has_no_mean(found):
+    rows = tables.our_rows(found, [measure.Setting("variable", 1.0, 0), measure.Setting("hard", None, 0)])
+    assert [(r["image"], r["mode"], r["quality"]) for r in rows] == [
+        ("a.png", "variable", 1.0), ("b.png", "variable", 1.0), ("a.png", "hard", None), ("b.png", "hard", None)]
+    means = [tables.text(mean) for mean in tables.means(rows)]
+    assert [(mean["quality"], mean["bpp"], mean["PSNR"], mean["JPEG PSNR"]) for mean in means] == [
+        ("1", "0.1500", "23.00", "21.50"), ("-", "0.2000", "25.00", "-")]
+
+
+def test_charts_are_drawn_of_what_is_known(found, tmp_path):
+    charts.draw(found, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ms_ssim.png", "ms_ssim_images.png", "psnr.png", "psnr_images.png"]
+    assert all(Image.open(path).width > 500 for path in tmp_path.iterdir())
+
+
+def test_bars_are_the_original_projects(found, tmp_path):
+    assert charts.bars(found) == {}
+    found["ours"].append("soft")
+    for image in "a.png", "b.png":
+        found["rows"] += [row(image, "soft", "B=10", 0.4, 29.0), row(image, "JPEG", "quality 9", 0.19, 23.0, same="hard, B=2"),
+                          row(image, "JPEG", "quality 11", 0.42, 27.0, same="soft, B=10")]
+    assert {name: [r["PSNR"] for r in rows] for name, rows in charts.bars(found).items()} == {
+        "JPG low": [23.0] * 2, "JPG high": [27.0] * 2, "AE B=2": [25.0] * 2, "AE B=10": [29.0] * 2}
+    charts.draw(found, tmp_path)
+    assert (tmp_path / "bars.png").exists()
+
+
+def test_published_curves_are_for_kodak_alone(found):
+    assert charts.published(found) == []
+    found["images"] = [{"name": f"kodim{n:02}.png"} for n in range(24, 0, -1)]
+    curves = {curve["codec"]: curve for curve in charts.published(found)}
+    assert {"JPEG (4:4:4-like)", "VTM", "cheng2020-anchor"} <= set(curves)
+    axes = charts.draw_mean(found, "PSNR").axes[0]
+    assert sum("published" in line.get_label() for line in axes.lines) == len(curves)
+    for curve in curves.values():
+        assert curve["source"] and len(curve["bpp"]) == len(curve["psnr_db"])
+
+
+def test_the_published_jpeg_is_less_than_the_published_vtm(found):
+    found["images"] = [{"name": f"kodim{n:02}.png"} for n in range(1, 25)]
+    curves = {curve["codec"]: list(zip(curve["bpp"], curve["psnr_db"])) for curve in charts.published(found)}
+    assert -75 < metrics.bd_rate(curves["JPEG (4:4:4-like)"], curves["VTM"]) < -55

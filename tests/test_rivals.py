@@ -1,0 +1,97 @@
+"""The codecs that ours is compared with."""
+import io
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import metrics
+import rivals
+
+
+@pytest.fixture(scope="module")
+def image():
+    """RGB, 96 pixels wide and 64 high: colours that change faster than 4:2:0 can follow, on a smooth ground."""
+    y, x = np.mgrid[0:64, 0:96]
+    rgb = np.stack([x * 2, y * 3, 200 - x], 2) + np.random.default_rng(0).normal(0, 10, (64, 96, 3))
+    rgb[16:48, 16:48] = np.where((x[16:48, 16:48] % 2)[:, :, None], (250, 20, 20), (20, 20, 250))
+    return Image.fromarray(rgb.clip(0, 255).astype(np.uint8))
+
+
+@pytest.fixture(params=list(rivals.CODECS))
+def codec(request):
+    try:
+        return rivals.load(request.param)
+    except metrics.Missing as error:
+        pytest.skip(f"{request.param}: {error}")
+
+
+def test_files_are_what_pillow_reads(codec, image):
+    for picture in image, image.convert("L"):
+        for file in rivals.Rival(codec, picture).curve():
+            decoded = Image.open(io.BytesIO(file.data)).convert(picture.mode)
+            assert decoded.size == picture.size and file.image.mode == picture.mode
+            assert file.psnr == metrics.psnr(decoded, picture)
+
+
+def test_a_curve_spans_what_people_use(codec, image):
+    files = rivals.Rival(codec, image).curve()
+    assert len({file.setting for file in files}) == len(files)
+    for way in codec.ways:
+        sizes = [len(file.data) for file in files if way is None or file.setting.endswith(way)]
+        assert all(later > 0.98 * earlier for earlier, later in zip(sizes, sizes[1:])) and sizes[-1] > 2 * sizes[0]
+
+
+def test_the_nearest_file_is_the_nearest(codec, image):
+    rival = rivals.Rival(codec, image)
+    files = {way: [rival.file(quality, way) for quality in codec.qualities] for way in codec.ways}
+    for size in 1, 1500, 3000, 10**6:
+        nearest = [min(each, key=lambda file: abs(len(file.data) - size)) for each in files.values()]
+        found = rival.nearest(size)
+        # Sizes of AVIF do not quite rise with quality, so that halving may miss by some bytes.
+        assert min(abs(len(found.data) - len(file.data)) for file in nearest) <= 0.02 * len(found.data)
+        assert found.psnr > max(file.psnr for file in nearest) - 0.2
+
+
+def test_psnr_at_a_size_is_between_its_neighbours(codec, image):
+    rival = rivals.Rival(codec, image)
+    assert rival.psnr_at(1) is None and rival.psnr_at(10**7) is None
+    file = rival.file(codec.qualities[len(codec.qualities) // 2], codec.ways[0])
+    assert rival.psnr_at(len(file.data)) >= file.psnr - 1e-9
+    assert rival.psnr_at(len(file.data)) < rival.psnr_at(len(file.data) + 500)
+
+
+def test_jpeg_is_as_small_as_it_can_be(image):
+    plain = io.BytesIO()
+    image.save(plain, "JPEG", quality=50, subsampling="4:2:0")
+    optimised = rivals.jpeg(image, 50, "4:2:0")
+    assert len(optimised) < len(plain.getvalue())
+    assert np.array_equal(Image.open(io.BytesIO(optimised)), Image.open(plain))
+
+
+def test_the_better_subsampling_is_taken(image):
+    rival = rivals.Rival(rivals.load("jpeg"), image)
+    assert rival.nearest(4000).setting.endswith("4:4:4")  # the red and blue lines
+    gray = image.convert("L").convert("RGB")
+    assert rivals.Rival(rivals.load("jpeg"), gray).nearest(1500).setting.endswith("4:2:0")
+
+
+def test_noise_at_high_quality_fits_the_buffer():
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (700, 700, 3), np.uint8))
+    assert len(rivals.jpeg(noise, 95, "4:4:4")) > 700 * 700
+
+
+def test_what_is_not_installed_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_jxl", None)
+    with pytest.raises(metrics.Missing, match="pillow-jxl-plugin is not installed"):
+        rivals.load("jxl")
+    monkeypatch.setattr(rivals.features, "check", lambda feature: feature != "avif")
+    assert rivals.load("webp").name == "WebP"
+    with pytest.raises(metrics.Missing):
+        rivals.load("avif")
+
+
+def test_an_image_that_a_codec_cannot_take_raises_one_of_the_errors():
+    with pytest.raises(rivals.ERRORS):
+        rivals.Rival(rivals.load("webp"), Image.new("RGB", (16_400, 1))).curve()
