@@ -4,12 +4,10 @@ import os
 
 import matplotlib
 import numpy as np
+from matplotlib.figure import Figure
 
 import cli
 import results
-
-
-from matplotlib import pyplot
 
 METRICS = {"PSNR": "PSNR, dB", "MS-SSIM": "MS-SSIM, dB"}
 COLOURS = {"JPEG": "#d97706", "WebP": "#16a34a", "AVIF": "#8b5cf6", "JPEG 2000": "#64748b", "JPEG XL": "#0891b2"}
@@ -66,12 +64,13 @@ def draw_curves(axes, found, metric, image=None, linewidth=1.6):
 
 def draw_mean(found, metric):
     """Figure of the mean curves, published ones as thin lines where the images are Kodak's."""
-    figure, axes = pyplot.subplots(figsize=(8, 5.5), layout="constrained")
+    figure = Figure(figsize=(8, 5.5), layout="constrained")
+    axes = figure.subplots()
     draw_curves(axes, found, metric)
     bottom, top = axes.get_ylim()
     key = {"PSNR": "psnr_db", "MS-SSIM": "ms_ssim"}[metric]
     curves = [curve for curve in published(found) if key in curve]
-    for curve, shade in zip(curves, pyplot.cm.viridis(np.linspace(0, 0.9, len(curves)))):
+    for curve, shade in zip(curves, matplotlib.colormaps["viridis"](np.linspace(0, 0.9, len(curves)))):
         values = in_decibels(np.array(curve[key])) if metric == "MS-SSIM" else curve[key]
         axes.plot(curve["bpp"], values, color=shade, linewidth=0.7, label=f"{curve['codec']}, published", zorder=1)
     axes.set(xlabel="bits per pixel", ylabel=METRICS[metric], title=f"{metric}, mean over {len(found['images'])} images",
@@ -85,7 +84,8 @@ def draw_images(found, metric):
     names = [image["name"] for image in found["images"]]
     columns = min(len(names), 4)
     rows = -(-len(names) // columns)
-    figure, grid = pyplot.subplots(rows, columns, figsize=(4 * columns, 3.2 * rows), layout="constrained", squeeze=False)
+    figure = Figure(figsize=(4 * columns, 3.2 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False)
     for axes, name in zip(grid.flat, names):
         draw_curves(axes, found, metric, name, 1)
         axes.set_title(name, fontsize=9)
@@ -107,7 +107,8 @@ def bars(found):
 
 def draw_bars(found):
     """Figure of `bars`: a PSNR for each of the four and each image, with its bits per pixel."""
-    figure, axes = pyplot.subplots(figsize=(max(6, 2.8 * len(found["images"])), 4), layout="constrained")
+    figure = Figure(figsize=(max(6, 2.8 * len(found["images"])), 4), layout="constrained")
+    axes = figure.subplots()
     for place, (name, rows) in enumerate(bars(found).items()):
         shade = ("#fbbf24", "#d97706", "#fb7185", "#e11d48")[place]
         drawn = axes.bar([index + 0.2 * (place - 1.5) for index in range(len(rows))], [row["PSNR"] for row in rows], 0.19, label=name,
@@ -132,5 +133,4 @@ def draw(found, folder):
         figures["bars"] = draw_bars(found)
     for name, figure in figures.items():
         with cli.replacing(os.path.join(folder, f"{name}.png")) as temporary:
-            figure.savefig(temporary, format="png", dpi=110)
-        pyplot.close(figure)
+            figure.savefig(temporary, format="png", dpi=100, pil_kwargs={"optimize": True})
