@@ -16,7 +16,8 @@ OUR_COLOURS = {"variable": ("#e11d48", "#9f1239", "#fb7185"), "soft": ("#f472b6"
 MARKERS = {"soft": "D", "hard": "s"}
 KODAK = [f"kodim{number:02}" for number in range(1, 25)]
 PUBLISHED = os.path.join(cli.HERE, "resources/reference/kodak.json")
-FOUR = {"JPG low": ("JPEG", "hard, B=2"), "JPG high": ("JPEG", "soft, B=10"), "AE B=2": ("hard", None), "AE B=10": ("soft", None)}
+FOUR = {"JPG low": ("JPEG", "hard, B=2"), "JPG high": ("JPEG", "soft, B=10"),
+        "AE B=2": ("hard", None), "AE B=10": ("soft", None)}
 WIDEST = 2.0  # bits per pixel
 
 
@@ -53,8 +54,9 @@ def draw_curves(axes, found, metric, image=None, linewidth=1.6):
         is_ours = codec in found["ours"]
         curve = np.array(results.curve(found, codec, image, metric)).reshape(-1, 2)
         values = in_decibels(curve[:, 1]) if metric == "MS-SSIM" else curve[:, 1]
-        axes.plot(curve[:, 0], values, MARKERS.get(codec.split(",")[0], "o") + "-", color=colour(found, codec), label=label(found, codec),
-                  linewidth=1.5 * linewidth if is_ours else linewidth, markersize=5 if is_ours else 2.5, zorder=3 if is_ours else 2)
+        axes.plot(curve[:, 0], values, MARKERS.get(codec.split(",")[0], "o") + "-", color=colour(found, codec),
+                  label=label(found, codec), linewidth=1.5 * linewidth if is_ours else linewidth,
+                  markersize=5 if is_ours else 2.5, zorder=3 if is_ours else 2)
     inside = np.concatenate([line.get_ydata()[line.get_xdata() <= WIDEST] for line in axes.lines])
     axes.set_xlim(0, WIDEST)
     if inside.size:
@@ -111,8 +113,8 @@ def draw_bars(found):
     axes = figure.subplots()
     for place, (name, rows) in enumerate(bars(found).items()):
         shade = ("#fbbf24", "#d97706", "#fb7185", "#e11d48")[place]
-        drawn = axes.bar([index + 0.2 * (place - 1.5) for index in range(len(rows))], [row["PSNR"] for row in rows], 0.19, label=name,
-                         color=shade)
+        drawn = axes.bar([index + 0.2 * (place - 1.5) for index in range(len(rows))], [row["PSNR"] for row in rows], 0.19,
+                         label=name, color=shade)
         axes.bar_label(drawn, [f"{row['PSNR']:.1f}\n{row['bpp']:.2f} bpp" for row in rows], fontsize=7, padding=2)
     axes.set(ylabel=METRICS["PSNR"], title="At the bytes of hard mode (B=2) and of soft mode (B=10)",
              xticks=range(len(found["images"])), xticklabels=[image["name"] for image in found["images"]])

@@ -26,23 +26,26 @@ def write(found, measured, folder):
 
 
 def _data(found, measured):
-    names = [None] + [image["name"] for image in found["images"]]
+    codecs, names = results.codecs(found), [None] + [image["name"] for image in found["images"]]
+    known = [metric for metric in charts.METRICS if any(row[metric] is not None for row in found["rows"])]
     return {
         "images": [_image(found, one) for one in measured],
-        "ours": found["ours"], "rows": results.finite(found["rows"]), "bd_rate": found["bd_rate"], "published": charts.published(found),
-        "colours": {codec: charts.colour(found, codec) for codec in results.codecs(found)},
-        "curves": {metric: {name or "mean": {codec: results.curve(found, codec, name, metric) for codec in results.codecs(found)}
-                            for name in names} for metric in charts.METRICS if any(row[metric] is not None for row in found["rows"])},
+        "ours": found["ours"], "rows": results.finite(found["rows"]), "bd_rate": found["bd_rate"],
+        "published": charts.published(found),
+        "colours": {codec: charts.colour(found, codec) for codec in codecs},
+        "curves": {metric: {name or "mean": {codec: results.curve(found, codec, name, metric) for codec in codecs}
+                            for name in names} for metric in known},
     }
 
 
 def _image(found, one):
+    kinds = dict.fromkeys(found["ours"], "image/webp") | READ_BY_BROWSERS
     return {
         "name": one.name, "width": one.width, "height": one.height,
         "original": _uri("image/webp", one.original), "thumbnail": _uri("image/webp", one.thumbnail),
         "shown": [{"setting": level["setting"], "bits": level["bits"].round().astype(int).tolist(),
-                   "files": {codec: _uri(READ_BY_BROWSERS.get(codec, "image/webp"), data) for codec, data in level["files"].items()
-                             if codec in READ_BY_BROWSERS or codec in found["ours"]}} for level in one.shown],
+                   "files": {codec: _uri(kinds[codec], data) for codec, data in level["files"].items() if codec in kinds}}
+                  for level in one.shown],
     }
 
 

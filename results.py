@@ -46,8 +46,9 @@ def curve(results, codec, image=None, metric="PSNR"):
 
     So a codec that was measured in several ways is shown at its best.
     """
+    known = [(p["bpp"], p[metric]) for p in points(results, codec, image) if p[metric] is not None and math.isfinite(p[metric])]
     hull = []
-    for bpp, value in sorted((p["bpp"], p[metric]) for p in points(results, codec, image) if math.isfinite(p[metric] or math.inf)):
+    for bpp, value in sorted(known):
         if hull and value <= max(other for _, other in hull):
             continue
         while hull and (hull[-1][0] == bpp or len(hull) > 1 and _slope(hull[-2], (bpp, value)) >= _slope(*hull[-2:])):
@@ -62,7 +63,7 @@ def _slope(a, b):
 
 def bd_rates(results):
     """BD-rates in percent of our codecs against each other one, by PSNR: a dict for each pair of codecs, with the
-    images and their mean; None where the curves are too short or too far apart."""
+    images and the mean of those that have one; None where the curves are too short or too far apart."""
     pairs = [(ours, other) for ours in results["ours"] for other in codecs(results) if other not in results["ours"]]
     table = []
     for ours, other in pairs:
@@ -82,6 +83,7 @@ def mean(values):
 def write(results, folder):
     """Write results.json and results.csv to `folder`."""
     with cli.replacing(os.path.join(folder, "results.json")) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        # A row a line, as people and diffs read it.
         rows = ",\n".join(json.dumps(row) for row in finite(results["rows"]))
         rest = json.dumps({key: value for key, value in results.items() if key != "rows"}, indent=1)
         file.write(f'{rest[:-2]},\n "rows": [\n{rows}\n]}}\n')
@@ -90,7 +92,7 @@ def write(results, folder):
 
 def finite(rows):
     """Rows with "inf" for infinity, which JSON has no number for."""
-    return [{key: str(value) if isinstance(value, float) and math.isinf(value) else value for key, value in row.items()} for row in rows]
+    return [{key: "inf" if value == math.inf else value for key, value in row.items()} for row in rows]
 
 
 def read(folder):

@@ -57,7 +57,7 @@ def _avif(image, quality, subsampling):
 
 
 def _jpeg2000(image, bpp, _):
-    # The colour transform, which Pillow leaves out unless asked for, saves a third of the bytes.
+    # Pillow leaves out the colour transform unless asked for it.
     return _save(image, "JPEG2000", quality_layers=[8 * len(image.getbands()) / bpp], irreversible=True, no_jp2=True,
                  mct=int(image.mode == "RGB"))
 
@@ -114,7 +114,8 @@ class Rival:
 
     def _around(self, size, way):
         """Files of the two neighbouring qualities around `size` bytes, or the one at the end that it lies beyond."""
-        at = lambda index: self.file(self.codec.qualities[index], way)
+        def at(index):
+            return self.file(self.codec.qualities[index], way)
         low, high = 0, len(self.codec.qualities) - 1  # file size grows with quality
         if size <= len(at(low).data):
             return [at(low)]
