@@ -62,9 +62,10 @@ def draw(threes, box):
     for row, (original_path, encoded_path, decoded_path) in enumerate(threes):
         original, size = Image.open(original_path).convert("RGB"), os.path.getsize(encoded_path)
         decoded = Image.open(decoded_path).convert("RGB")
-        jpeg = rivals.Rival(rivals.CODECS["jpeg"], original).nearest(size)
+        rival = rivals.Rival(rivals.CODECS["jpeg"], original)
+        jpeg = rival.nearest(size)
         shown = {"original": original,
-                 f"JPEG, {len(jpeg.data)} bytes, {jpeg.psnr:.2f} dB": jpeg.image,
+                 f"JPEG, {len(jpeg.data)} bytes, {jpeg.psnr:.2f} dB": rival.decode(jpeg.data),
                  f"ours, {size} bytes, {metrics.psnr(decoded, original):.2f} dB": decoded}
         for column, (name, image) in enumerate(shown.items()):
             corner = (column * (2 * width + 20), row * (2 * height + 30))

@@ -72,7 +72,7 @@ def measure(path, name, settings, against, shown=(), device="cpu", lpips=False):
         for other in map(rivals.load, against):
             try:
                 rival = rivals.Rival(other, image)
-                measured.rows += [_row(name, other.name, file, image, lpips) for file in rival.curve()]
+                measured.rows += [_row(name, other.name, file, rival.decode(file.data), image, lpips) for file in rival.curve()]
                 others[other.name] = rival
             except rivals.ERRORS as error:
                 measured.notes.append(f"{path}: {other.name} cannot take it ({error})")
@@ -101,25 +101,26 @@ def _measure_ours(measured, setting, image, others, is_shown, device, lpips):
     encoded = time.perf_counter()
     decoded = codec.decompress(data, decoder)
     ended = time.perf_counter()
-    ours = rivals.File(setting.name, data, decoded, metrics.psnr(decoded, image), encoded - began, ended - encoded)
+    ours = rivals.File(setting.name, data, metrics.psnr(decoded, image), encoded - began, ended - encoded)
     label = f"{setting.codec}, {setting.name}"
     nearest = {name: rival.nearest(len(data)) for name, rival in others.items()}
-    measured.rows.append(_row(measured.name, setting.codec, ours, image, lpips)
+    measured.rows.append(_row(measured.name, setting.codec, ours, decoded, image, lpips)
                          | {f"{name} PSNR": _rounded(rival.psnr_at(len(data)), 4) for name, rival in others.items()})
-    measured.rows += [_row(measured.name, name, file, image, lpips) | {"same bytes as": label} for name, file in nearest.items()]
+    measured.rows += [_row(measured.name, name, file, others[name].decode(file.data), image, lpips) | {"same bytes as": label}
+                      for name, file in nearest.items()]
     if is_shown:
         measured.shown.append({
             "setting": label, "bits": heatmap.bits_per_position(data, decoder),
             "files": {setting.codec: _lossless(decoded)} | {name: file.data for name, file in nearest.items()}})
 
 
-def _row(name, codec_name, file, image, lpips):
+def _row(name, codec_name, file, decoded, image, lpips):
     size = len(file.data)
     return {
         "image": name, "codec": codec_name, "setting": file.setting, "same bytes as": None,
         "bytes": size, "bpp": _rounded(8 * size / (image.width * image.height), 5),
-        "PSNR": _rounded(file.psnr, 4), "MS-SSIM": _rounded(metrics.ms_ssim(file.image, image), 6),
-        "LPIPS": _rounded(metrics.load_lpips()(file.image, image), 5) if lpips else None,
+        "PSNR": _rounded(file.psnr, 4), "MS-SSIM": _rounded(metrics.ms_ssim(decoded, image), 6),
+        "LPIPS": _rounded(metrics.load_lpips()(decoded, image), 5) if lpips else None,
         "encode s": _rounded(file.encode_seconds, 4), "decode s": _rounded(file.decode_seconds, 4),
     }
 

@@ -1,6 +1,5 @@
 """The codecs that people use, at their own qualities and at a given number of bytes, written by Pillow."""
 import dataclasses
-import functools
 import io
 import time
 
@@ -26,10 +25,9 @@ class Codec:
 
 @dataclasses.dataclass(frozen=True)
 class File:
-    """A file of a codec, what it decodes to, its PSNR in dB, and the seconds that writing and reading took."""
+    """A file of a codec, its PSNR in dB, and the seconds that writing and reading took."""
     setting: str
     data: bytes
-    image: Image.Image
     psnr: float
     encode_seconds: float
     decode_seconds: float
@@ -95,18 +93,23 @@ class Rival:
 
     def __init__(self, codec, image):
         self.codec, self.image = codec, image
-        self.file = functools.cache(self._file)
+        self._files = {}
 
-    def _file(self, quality, way):
-        began = time.perf_counter()
-        data = self.codec.write(self.image, quality, way)
-        written = time.perf_counter()
-        decoded = Image.open(io.BytesIO(data))
-        decoded.load()
-        read = time.perf_counter()
-        decoded = decoded.convert(self.image.mode)
-        return File(self.codec.setting.format(quality, way), data, decoded, metrics.psnr(decoded, self.image),
-                    written - began, read - written)
+    def file(self, quality, way):
+        """The File of a quality and a way of the codec."""
+        if (quality, way) not in self._files:
+            began = time.perf_counter()
+            data = self.codec.write(self.image, quality, way)
+            written = time.perf_counter()
+            decoded = self.decode(data)
+            read = time.perf_counter()
+            self._files[quality, way] = File(self.codec.setting.format(quality, way), data, metrics.psnr(decoded, self.image),
+                                             written - began, read - written)
+        return self._files[quality, way]
+
+    def decode(self, data):
+        """The picture in a file, in the mode of the image."""
+        return Image.open(io.BytesIO(data)).convert(self.image.mode)
 
     def curve(self):
         """The File of each quality of the codec's curve, and of each way."""
