@@ -72,7 +72,8 @@ def test_everything_is_measured_and_kept(images, tmp_path, script):
 def test_jobs_change_nothing_but_the_seconds(images, tmp_path, script):
     tables = []
     for jobs in 1, 2:
-        result = script("evaluate.py", images, "--modes", "soft", "--against", "jpeg", "--jobs", jobs, "--output", tmp_path / str(jobs))
+        result = script("evaluate.py", images, "--modes", "soft", "--against", "jpeg", "--jobs", jobs,
+                        "--output", tmp_path / str(jobs))
         assert result.returncode == 0, result.stderr
         rows = results.read(tmp_path / str(jobs))["rows"]
         tables.append([{key: value for key, value in row.items() if not key.endswith(" s")} for row in rows])
@@ -88,7 +89,8 @@ def test_what_cannot_be_measured_is_said_and_the_rest_goes_on(images, tmp_path, 
     assert result.returncode == 0 and "Traceback" not in result.stderr
     lines = [line for line in result.stderr.splitlines() if not line.startswith("without ")]
     assert len(lines) == 4, lines
-    for name, reason in [("empty", "no images there"), ("long.png", "WebP cannot take it"), ("c.jpg", "not an image"), ("none.png", "No such file")]:
+    for name, reason in [("empty", "no images there"), ("long.png", "WebP cannot take it"), ("c.jpg", "not an image"),
+                         ("none.png", "No such file")]:
         assert sum(name in line and reason in line for line in lines) == 1, (name, lines)
     found = results.read(tmp_path / "out")
     assert [image["name"] for image in found["images"]] == ["a.png", "b.png", "long.png"]
