@@ -3,8 +3,8 @@
     offset  size  field, integers little-endian
          0     4  magic, 89 41 43 4D ("\\x89ACM")
          4     1  version, 1
-         5     1  quantiser mode: 0 hard, 1 soft
-         6     1  B, bits of the quantiser
+         5     1  quantiser mode: 0 hard, 1 soft, 3 variable
+         6     1  B, bits of the quantiser; in variable mode the number of the rate
          7     1  flags: 1 gray picture, 2 stored as one channel, 4 alpha, 8 ICC profile, 16 EXIF
          8     4  width in pixels
         12     4  height in pixels
@@ -22,7 +22,8 @@ import zlib
 
 MAGIC = b"\x89ACM"
 VERSION = 1
-MODES = ("hard", "soft", "variable")
+MODES = {"hard": 0, "soft": 1, "variable": 3}
+_RETIRED_MODE = 2  # variable mode with another context model, before its first release
 RATE_STEPS = 240  # of 1/64 from the lowest rate of variable mode to the highest
 LOWEST_RATE = -1.25
 MAX_SIDE = 65_535
@@ -81,7 +82,7 @@ def pack(encoded):
     check_size(encoded.width, encoded.height)
     chunks = {name: getattr(encoded, name) for name in _CHUNKS if getattr(encoded, name) is not None}
     flags = sum(_CHUNKS[name] for name in chunks) | _GRAY * encoded.gray | _ONE_CHANNEL * encoded.one_channel
-    body = _HEADER.pack(MAGIC, VERSION, MODES.index(encoded.quantize_mode), encoded.B, flags,
+    body = _HEADER.pack(MAGIC, VERSION, MODES[encoded.quantize_mode], encoded.B, flags,
                         encoded.width, encoded.height, encoded.model_id)
     for name, content in chunks.items():
         if name in _DEFLATED:
@@ -104,7 +105,10 @@ def unpack(data):
         raise BitstreamError(f"the file has format version {version}; this program reads version {VERSION}")
     if zlib.crc32(data[:-4]) != struct.unpack("<I", data[-4:])[0]:
         raise BitstreamError("the file is damaged or truncated (checksum mismatch)")
-    if mode >= len(MODES) or B not in (range(RATE_STEPS + 1) if MODES[mode] == "variable" else range(1, 17)) or flags & ~31:
+    if mode == _RETIRED_MODE:
+        raise BitstreamError("the file holds an early form of variable mode, which this program no longer reads")
+    mode = {number: name for name, number in MODES.items()}.get(mode)
+    if mode is None or B not in (range(RATE_STEPS + 1) if mode == "variable" else range(1, 17)) or flags & ~31:
         raise BitstreamError("the file uses features this program does not know")
     check_size(width, height)
 
@@ -120,7 +124,7 @@ def unpack(data):
             content = bytes(data[position:position + length])
             chunks[name] = _inflate(content) if name in _DEFLATED else content
             position += length
-    return Encoded(MODES[mode], B, width, height, model_id, bytes(data[position:end]),
+    return Encoded(mode, B, width, height, model_id, bytes(data[position:end]),
                    bool(flags & _GRAY), bool(flags & _ONE_CHANNEL), **chunks)
 
 

@@ -51,7 +51,7 @@ def compress(image, encoder, decoder=None, effort=0, quality=5, target_bpp=None,
 
     def code(number, effort=0):
         t = bitstream.rate(number)
-        z, b = variable.quantise(encoder, y, t)
+        z, b = variable.latents_at(encoder, y, t)
         if effort:
             b = refine.refine_variable(parts.rgb, z, b, t, encoder, decoder, effort, parts.gray, progress=progress)
         return pack(number, variable.encode(encoder.context, bank, z, b, t))
@@ -89,7 +89,8 @@ def decompress(data, decoder, progress=False):
 
 
 def read_latent(encoded, decoder):
-    """Integers (C, ceil(H/16), ceil(W/16)) in the payload of a bitstream.Encoded; in [0, 2^B] but in variable mode."""
+    """The latent (C, ceil(H/16), ceil(W/16)) in the payload of a bitstream.Encoded: integers in [0, 2^B], in variable
+    mode float32, in steps around zero."""
     rows, columns = -(-encoded.height // STRIDE), -(-encoded.width // STRIDE)
     if encoded.quantize_mode == "variable":
         return variable.decode(decoder.context, _bank(decoder), encoded.payload, rows, columns, encoded.rate)[0].numpy()

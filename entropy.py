@@ -123,17 +123,17 @@ def encode(values, bank, engine=None):
 
 def encode_in_context(values, contexts, bank, engine=None):
     """Bytes that hold the integers `values` (n,), any of 64 bits, coded by the models `contexts` (n,)."""
-    contexts = np.asarray(contexts, np.int32)
+    contexts, values = np.asarray(contexts, np.int32), np.asarray(values)
+    lowest, inside = bank.lowest.astype(np.int64), bank.sizes.astype(np.uint64) - 1
     symbols, escaped = np.empty(len(contexts), np.int32), []
     for start in range(0, len(contexts), CHUNK):
         part = slice(start, start + CHUNK)
-        chunk, lowest, size = (np.asarray(a, np.int64) for a in
-                               (values[part], bank.lowest[contexts[part]], bank.sizes[contexts[part]]))
-        symbol = chunk - lowest + 1
-        # The middle test catches the wrap-around of integers at the ends of 64 bits.
-        inside = (symbol >= 1) & (chunk >= lowest) & (symbol < size)
-        escaped += chunk[~inside].tolist()
-        symbols[part] = np.where(inside, symbol, ESCAPE)
+        # Seen as unsigned, a negative difference is large, and so is one that wraps around at the ends of 64 bits.
+        above = (values[part].astype(np.int64) - lowest[contexts[part]]).view(np.uint64)
+        outside = np.flatnonzero(above >= inside[contexts[part]])
+        escaped += values[part][outside].tolist()
+        symbols[part] = above + np.uint64(1)
+        symbols[part][outside] = ESCAPE
 
     head = bytearray(_varint(len(escaped)))
     for value in escaped:
@@ -158,7 +158,7 @@ class Decoder:
         for _ in range(escapes):  # each takes a byte at least, so a false number ends with the payload
             value, position = _read_varint(payload, position)
             self._escaped.append(value >> 1 if value % 2 == 0 else ~(value >> 1))
-        self._taken, self._bank = 0, bank
+        self._taken, self._below = 0, bank.lowest.astype(np.int64) - 1
         self._engine = (engine or default_engine()).Decoder(payload[position:], bank.frequencies)
 
     def decode(self, contexts):
@@ -167,10 +167,10 @@ class Decoder:
         symbols = self._engine.decode(contexts)
         if symbols is None:
             raise PayloadError("the payload ends too early")
-        values = symbols + (self._bank.lowest[contexts].astype(np.int64) - 1)
-        is_escape = symbols == ESCAPE
-        escaped = self._escaped[self._taken:self._taken + np.count_nonzero(is_escape)]
-        if len(escaped) != np.count_nonzero(is_escape):
+        values = self._below[contexts] + symbols
+        is_escape = np.flatnonzero(symbols == ESCAPE)
+        escaped = self._escaped[self._taken:self._taken + len(is_escape)]
+        if len(escaped) != len(is_escape):
             raise PayloadError("the payload is damaged")
         values[is_escape] = escaped
         self._taken += len(escaped)

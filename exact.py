@@ -2,20 +2,31 @@
 
 A decoder that recomputes probabilities in floating point loses the file where its sums round otherwise
 than the encoder's (Balle, Johnston and Minnen 2019, "Integer networks for data compression with
-latent-variable models"). Here weights are multiples of 2^-12 within +-8 and activations multiples of
-2^-8 within +-2^15. With up to 4,096 terms every partial sum is a multiple of 2^-20 below 2^31, which
-float64 holds without rounding, so that neither the order of a sum, nor threads, nor fused operations matter.
+latent-variable models"). Here no sum is ever rounded, so that neither its order, nor threads, nor fused
+operations matter. There are two ways:
 
-The same functions serve training: in float32 they are differentiable and round nothing.
+- float64, weights multiples of 2^-12 within +-8, activations multiples of 2^-8 within +-2^15: with up to
+  4,096 terms every partial sum is a multiple of 2^-20 below 2^31;
+- float32, in `Linear`, twice as fast: inputs multiples of 2^-6 within +-32, and each row of weights on the
+  finest grid for which no partial sum can need more than the 24 bits of float32.
+
+What happens to single numbers, not sums, is rounded by IEEE 754 alike everywhere. The same functions serve
+training: in float32 they are differentiable and round nothing.
 """
+import functools
 import math
 
 import torch
+from torch import nn
+from torch.nn import functional as F
 
 WEIGHT_BITS = 12
 ACTIVATION_BITS = 8
 MOST_WEIGHT = 8
 MOST_ACTIVATION = 2**15
+INPUT_BITS = 6     # of the inputs of `Linear`
+MOST_INPUT = 32
+FLOAT32_BITS = 24
 EXPONENT_BITS = 6  # of the fraction in `power_of_two`
 
 
@@ -33,20 +44,77 @@ def _roots():
 ROOTS = _roots()
 
 
+class Linear(nn.Linear):
+    """A layer for inputs that `activate` or `signed_log` gave; exact in float32 once frozen, its outputs then float64."""
+
+    frozen = False
+
+    def forward(self, x):
+        y = F.linear(x.to(self.weight.dtype), self.weight, self.bias)
+        return y.double() if self.frozen else y
+
+    @torch.no_grad()
+    def freeze(self):
+        """Bring each row to its grid: the sum of magnitudes in units of the products' grid stays below 2^24."""
+        bias = torch.zeros(len(self.weight)) if self.bias is None else self.bias
+        rows = torch.cat([self.weight, bias[:, None]], 1).double()
+        most = torch.tensor([MOST_INPUT] * self.in_features + [1], dtype=torch.float64)
+        result, done = rows, torch.zeros(len(rows), dtype=torch.bool)
+        for bits in range(WEIGHT_BITS, -2 * WEIGHT_BITS, -1):
+            grid = (rows * 2.0**bits).round() / 2.0**bits
+            fits = ~done & ((grid.abs() * most).sum(1) < 2.0 ** (FLOAT32_BITS - INPUT_BITS - bits))
+            result = torch.where(fits[:, None], grid, result)
+            done |= fits
+        self.to(torch.float32 if float32_is_whole() else torch.float64)
+        self.weight.copy_(result[:, :-1])
+        if self.bias is not None:
+            self.bias.copy_(result[:, -1])
+        self.frozen = True
+
+
+@functools.cache
+def float32_is_whole():
+    """Whether products of float32 matrices keep 24 bits here: some settings of PyTorch and its libraries give up a part."""
+    x = torch.full((64, 64), 2.0**FLOAT32_BITS / 64 / 127).floor()
+    return bool((F.linear(x, torch.full((64, 64), 127.0)).double() == 64 * 127 * x.double()).all())
+
+
 @torch.no_grad()
 def freeze(module):
-    """Bring a module's parameters to float64 and the grid of weights, in place; returns it."""
+    """Bring a module's parameters to the grids of exact arithmetic, in place; returns it."""
     module.double().cpu().eval()
+    layers = [layer for layer in module.modules() if isinstance(layer, Linear)]
+    for layer in layers:
+        layer.freeze()
+    rows = {parameter for layer in layers for parameter in layer.parameters()}
     for parameter in module.parameters():
-        parameter.copy_((parameter * 2**WEIGHT_BITS).round() / 2**WEIGHT_BITS).clamp_(-MOST_WEIGHT, MOST_WEIGHT)
         parameter.requires_grad_(False)
+        if parameter not in rows:
+            parameter.copy_((parameter * 2**WEIGHT_BITS).round() / 2**WEIGHT_BITS).clamp_(-MOST_WEIGHT, MOST_WEIGHT)
     return module
+
+
+def thaw(module):
+    """Bring a module back to float32 and gradients, in place; returns it."""
+    for layer in module.modules():
+        if isinstance(layer, Linear):
+            layer.frozen = False
+    return module.float().requires_grad_()
+
+
+def _to_grid(x, bits):
+    """x, which is changed, rounded to multiples of 2^-bits in float64, as it is in float32."""
+    return x.mul_(2**bits).round_().div_(2**bits) if x.dtype == torch.float64 else x
 
 
 def settle(x):
     """Activations of any shape rounded to their grid and range; in float32 only brought to the range."""
-    x = x.clamp(-MOST_ACTIVATION, MOST_ACTIVATION)
-    return x.mul_(2**ACTIVATION_BITS).round_().div_(2**ACTIVATION_BITS) if x.dtype == torch.float64 else x
+    return _to_grid(x.clamp(-MOST_ACTIVATION, MOST_ACTIVATION), ACTIVATION_BITS)
+
+
+def activate(x):
+    """Zero for what is negative, the rest brought to the grid and range of inputs: what is between exact layers."""
+    return _to_grid(x.clamp(0, MOST_INPUT), INPUT_BITS)
 
 
 def power_of_two(x):
@@ -58,9 +126,9 @@ def power_of_two(x):
 
 
 def signed_log(x):
-    """sign(x) log2(1 + |x|), between powers of two by straight lines, so that it is exact."""
+    """sign(x) log2(1 + |x|), between powers of two by straight lines, on the grid and in the range of inputs."""
     mantissa, exponent = torch.frexp(1 + x.abs())
-    return settle(x.sign() * (exponent + 2 * mantissa - 2))
+    return _to_grid(x.sign() * (exponent + 2 * mantissa - 2), INPUT_BITS)
 
 
 def polynomial(coefficients, t):

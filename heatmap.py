@@ -23,20 +23,19 @@ def bits_per_position(data, decoder):
         return _code_lengths(bank, np.broadcast_to(channels, latent.shape), latent).sum(0)
 
     rows, columns = (-(-side // codec.STRIDE) for side in (encoded.height, encoded.width))
-    source, bits, hyper = entropy.Decoder(encoded.payload, bank), torch.zeros(1, 1, rows, columns, dtype=torch.float64), []
+    hyper = -(-rows // context.HYPER_STRIDE), -(-columns // context.HYPER_STRIDE)
+    source, bits, hyper_bits = entropy.Decoder(encoded.payload, bank), np.zeros(rows * columns), np.zeros(hyper[0] * hyper[1])
 
-    def read(place, window, contexts, base, sign):
-        values = torch.from_numpy(source.decode(contexts.flatten().numpy())).view(contexts.shape)
-        lengths = torch.from_numpy(_code_lengths(bank, contexts.numpy(), values.numpy())).sum(1, keepdim=True)
-        if place is None:
-            hyper.append(lengths)
-        else:
-            context.of_pass(bits, place)[:, :, window[0], window[1]] = lengths
-        return base + sign * values
+    def read(index, positions, mean, log_scale):
+        where, contexts = variable.choose(index, log_scale)
+        values = source.decode(contexts.numpy())
+        lengths = torch.from_numpy(_code_lengths(bank, contexts.numpy(), values))
+        (hyper_bits if index < 0 else bits)[positions.numpy()] += variable.spread(where, lengths, mean)[0].sum(1).numpy()
+        return variable.spread(where, torch.from_numpy(values).double(), mean)
     variable.walk(decoder.context, rows, columns, encoded.rate, read)
     # One position of z stands for a square of latents, which share its bits.
-    shared = hyper[0].repeat_interleave(context.HYPER_STRIDE, 2).repeat_interleave(context.HYPER_STRIDE, 3)
-    return (bits + shared[:, :, :rows, :columns] / context.HYPER_STRIDE**2)[0, 0].numpy()
+    shared = np.kron(hyper_bits.reshape(hyper), np.ones((context.HYPER_STRIDE,) * 2))[:rows, :columns]
+    return bits.reshape(rows, columns) + shared / context.HYPER_STRIDE**2
 
 
 def _code_lengths(bank, contexts, values):

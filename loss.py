@@ -45,7 +45,7 @@ class VariableRateDistortion(nn.Module):
 
     def __init__(self, encoder, decoder, entropy_only=False):
         super().__init__()
-        self.encoder, self.decoder = encoder, decoder
+        self.encoder, self.decoder, self.entropy_only = encoder, decoder, entropy_only
         decoder.context = encoder.context
         for name, parameter in self.named_parameters():
             parameter.requires_grad_(not entropy_only or is_entropy_model(name))
@@ -55,22 +55,22 @@ class VariableRateDistortion(nn.Module):
 
         H and W are multiples of 64. With noise, as in training, the rate is that of noisy latents.
         """
-        spread = (lambda v: quantize.add_noise(v, B=0)) if noise else torch.round
+        rounding = lambda v, log_scale: quantize.straight_through(quantize.round_to_zero(v, log_scale), v)
         y = self.encoder.steps(x)
         with torch.autocast(x.device.type, enabled=False):  # bfloat16 does not hold the integers of a latent
             b = self.encoder.at_rate(y, t)
             z = self.encoder.hyper_latent(b)
-            rounded, rounded_z = (v + (v.round() - v).detach() for v in (b, z))
-            bits = sum(self.encoder.context.bits(rounded_z, spread(z), rounded, spread(b), t))
-        decoded = self.decoder.pixels(self.decoder.from_rate(rounded, t), t)
+            *bits, quantised = self.encoder.context.quantise(z, b, t, rounding, noise)
+        decoded = self.decoder.pixels(self.decoder.from_rate(quantised, t), t)
         if not noise:
             decoded = decoded.clamp(0, 1)
-        return bits / x[0, 0].numel(), (decoded - x).square().mean((1, 2, 3))
+        return sum(bits) / x[0, 0].numel(), (decoded - x).square().mean((1, 2, 3))
 
     def forward(self, x):
         """Terms as of RateDistortion.forward, at random rates; nothing is clipped."""
         t = bitstream.rate(torch.randint(bitstream.RATE_STEPS + 1, (len(x),), device=x.device))
-        bpp, mse = self.rate_and_distortion(x, t)
+        # Noise lets gradients of the rate reach the transforms; the entropy model alone sees what is coded.
+        bpp, mse = self.rate_and_distortion(x, t, noise=not self.entropy_only)
         return (bpp * 2**-t).mean(), (mse * 2**t).mean(), torch.zeros((), device=x.device)
 
 

@@ -61,17 +61,20 @@ class ModelConfig:
 
 @dataclasses.dataclass(frozen=True)
 class VariableConfig(ModelConfig):
-    """A ModelConfig of variable mode; entropy_widths: channels of z, of the features from it, and of the
-    layers that give mean and scale."""
+    """A ModelConfig of variable mode; slices: channels of the latent that are coded together, all K in all;
+    entropy_widths: channels of z, of the features from it, and of the layers that give mean and scale."""
     quantize_mode: str = "variable"
     B: int = 10
-    digits: tuple = (1,) * 192
-    entropy_widths: tuple = (48, 128, 192)
+    digits: tuple = (1,) * 320
+    slices: tuple = (8, 24, 64, 96, 128)
+    entropy_widths: tuple = (48, 128, 160)
 
     def __post_init__(self):
         super().__post_init__()
         if self.quantize_mode != "variable":
             raise ValueError("not a configuration of variable mode")
+        if not all(n >= 1 for n in self.slices) or sum(self.slices) != len(self.digits):
+            raise ValueError("slices do not cover the latent")
         if len(self.entropy_widths) != 3 or not all(1 <= n <= 1024 for n in self.entropy_widths):
             raise ValueError("entropy_widths out of range")
 
@@ -207,7 +210,7 @@ class VariableEncoder(Encoder):
         self.gain = nn.Parameter(torch.zeros(3, channels))  # log2
         self.hyper = nn.Sequential(nn.Conv2d(channels, width, 1), nn.ReLU(), nn.Conv2d(width, width, 3, 2, 1), nn.ReLU(),
                                    nn.Conv2d(width, width, 3, 2, 1), nn.ReLU(), nn.Conv2d(width, hyper_channels, 1))
-        self.context = ContextModel(channels, *config.entropy_widths)
+        self.context = ContextModel(config.slices, *config.entropy_widths)
 
     def at_rate(self, y, t):
         """Latents in quantisation steps at rate t of components y, both (N, K, H/16, W/16)."""
@@ -226,7 +229,7 @@ class VariableDecoder(Decoder):
         self.gain = nn.Parameter(torch.zeros(3, len(config.digits)))  # log2, of the encoder's gain as it is undone
         a, b, c = config.widths
         self.modulation = nn.ParameterList(torch.zeros(2, 3, n) for n in (c, b, a, a))
-        self.context = ContextModel(len(config.digits), *config.entropy_widths)
+        self.context = ContextModel(config.slices, *config.entropy_widths)
 
     def from_rate(self, b, t):
         """Components y of latents b in quantisation steps at rate t, both (N, K, H/16, W/16)."""
@@ -270,7 +273,7 @@ def make_config(fields):
 
 def coded_by(config):
     """The number of adaptive models that code the latents of a ModelConfig."""
-    return variable.CONTEXTS if config.quantize_mode == "variable" else config.latent_channels
+    return variable.context_count(len(config.slices)) if config.quantize_mode == "variable" else config.latent_channels
 
 
 def build(kind, config):

@@ -10,6 +10,8 @@ import torch
 
 # Bits of the latent in each mode: 2^B steps between 0 and 1. Variable mode has B = 10 + t, t the rate.
 BITS = {"hard": 2, "soft": 10, "variable": 10}
+# By how much thresholds move outwards, for a deviation of one step, and at most.
+DEAD_ZONE, LARGEST_DEAD_ZONE = 0.05, 0.2
 
 
 def quantize(f, B):
@@ -30,7 +32,24 @@ def add_noise(f, B):
 def round_straight_through(f, B):
     """Round to the nearest level in [0, 1], with the gradient of the identity, and none where that clips."""
     inside = f.clamp(-(2 ** -(B + 1)), 1 + 2 ** -(B + 1))
-    return inside + (dequantize(quantize(f, B), B) - inside).detach()
+    return straight_through(dequantize(quantize(f, B), B), inside)
+
+
+def straight_through(rounded, real):
+    """The values of `rounded` with the gradient of `real`, both of any shape."""
+    return real + (rounded - real).detach()
+
+
+def round_to_zero(distance, log_scale):
+    """Integers, as floats, for distances from a mean in steps, of any shape; the dead zone around zero is wider
+    than the other intervals, and all are moved outwards.
+
+    Of two integers the one nearer the mean costs fewer bits, by 2.04 / deviation under a Laplace distribution, and is
+    worth a larger error: the rate-distortion optimal thresholds of Sullivan 1996, "Efficient scalar quantization of
+    exponential and Laplacian random variables". log_scale: log2 of the deviation.
+    """
+    zone = (DEAD_ZONE * torch.exp2(-log_scale)).clamp(max=LARGEST_DEAD_ZONE)
+    return distance.sign() * torch.floor(distance.abs() + 0.5 - zone)
 
 
 def split_digits(y, digits, B):

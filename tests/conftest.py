@@ -20,7 +20,8 @@ import train
 def build_pair(mode, seed=0):
     """An encoder and a decoder of a few kilobytes that reconstruct roughly, with their bank."""
     torch.manual_seed(seed)
-    config = model.VariableConfig(digits=(1,) * 4, widths=(4, 4, 4), entropy_widths=(3, 8, 8)) if mode == "variable" else \
+    config = model.VariableConfig(digits=(1,) * 4, slices=(1, 1, 1, 1), widths=(4, 4, 4),
+                                  entropy_widths=(3, 8, 8)) if mode == "variable" else \
         model.ModelConfig(mode, quantize.BITS[mode], digits=(2, 1, 1) if mode == "hard" else (1,) * 4, widths=(4, 4, 4))
     encoder, decoder = model.build("encoder", config).eval(), model.build("decoder", config).eval()
     pixels = torch.rand(4, 3, 4, 4).repeat_interleave(16, 2).repeat_interleave(16, 3)
@@ -31,7 +32,8 @@ def build_pair(mode, seed=0):
     if mode == "variable":
         start.set_scale(encoder, decoder, pixels)
         encoder.context.spread.data[0] = decoder.scale.log2()
-        for parameter in (encoder.context.last.weight, *encoder.context.prediction, encoder.gain, *decoder.modulation):
+        last = (layer.weight for layer in (*encoder.context.last, *encoder.context.prediction))
+        for parameter in (*last, encoder.gain, *decoder.modulation):
             torch.nn.init.normal_(parameter, std=0.1)
         decoder.context = encoder.context
     for module in encoder, decoder:

@@ -13,7 +13,7 @@ optional = st.none() | st.binary(max_size=50)
 
 
 @given(st.builds(
-    Encoded, quantize_mode=st.sampled_from(bitstream.MODES), B=st.integers(1, 16),
+    Encoded, quantize_mode=st.sampled_from(list(bitstream.MODES)), B=st.integers(1, 16),
     width=st.integers(1, 16384), height=st.integers(1, 16384), model_id=st.binary(min_size=8, max_size=8),
     payload=st.binary(max_size=100), gray=st.booleans(), one_channel=st.booleans(),
     alpha=optional, icc=optional, exif=optional))

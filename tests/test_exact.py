@@ -9,7 +9,7 @@ import torch
 
 import exact
 from conftest import build_pair
-from context import pad
+from context import Canvas
 
 W, A = 2**exact.WEIGHT_BITS, 2**exact.ACTIVATION_BITS
 
@@ -42,6 +42,44 @@ def test_extreme_values_do_not_round():
     assert layer(x).item() == round(0.3 * W) / W - 8 / A
 
 
+@pytest.mark.parametrize("size", [0.05, 3, 60_000])
+def test_a_float32_layer_equals_integer_arithmetic(size):
+    """Inputs of the largest magnitude that `activate` and `signed_log` give, of both signs, in as many terms as are used."""
+    torch.manual_seed(0)
+    layer = exact.Linear(608, 7)
+    layer.weight.data.mul_(size / layer.weight.data.abs().max())
+    exact.freeze(layer)
+    x = torch.rand(5, 608, dtype=torch.float64) * 2 - 1
+    x[0] = layer.weight[0].sign()  # as far from zero as it goes
+    x = (x * exact.MOST_INPUT * 64).round() / 64
+    y = layer(x)
+    assert layer.weight.dtype == torch.float32 and y.dtype == torch.float64
+    for row in range(5):
+        for out in range(7):
+            terms = [fractions.Fraction(w) * fractions.Fraction(v) for w, v in zip(layer.weight[out].tolist(), x[row].tolist())]
+            assert sum(terms) + fractions.Fraction(layer.bias[out].item()) == fractions.Fraction(y[row, out].item())
+    error = torch.nn.functional.linear(x, layer.weight.double(), layer.bias.double()) - y
+    assert not error.any()
+
+
+def test_where_float32_gives_up_digits_float64_gives_the_same(monkeypatch):
+    """PyTorch can be told to multiply float32 in bfloat16, on processors that do."""
+    context = build_pair("variable")[0].context
+    z, b = torch.ones(1, 3, 2, 2).double(), torch.linspace(-90, 90, 4 * 64, dtype=torch.float64).view(1, 4, 8, 8)
+    expected = parameters(context, z, b, torch.zeros(1, dtype=torch.float64))
+    monkeypatch.setattr(exact, "float32_is_whole", lambda: False)
+    other = exact.freeze(exact.thaw(copy.deepcopy(context)))
+    assert {p.dtype for p in other.parameters()} == {torch.float64}
+    assert all(map(torch.equal, parameters(other, z, b, torch.zeros(1, dtype=torch.float64)), expected))
+
+
+def test_the_loss_of_digits_is_noticed(monkeypatch):
+    assert exact.float32_is_whole()
+    linear = torch.nn.functional.linear
+    monkeypatch.setattr(exact.F, "linear", lambda x, w: linear(x.bfloat16(), w.bfloat16()).float())
+    assert not exact.float32_is_whole.__wrapped__()
+
+
 def test_powers_of_two_are_those_of_integers():
     steps = torch.arange(-400, 900)
     values = exact.power_of_two(steps.double() / 64)
@@ -59,7 +97,7 @@ def test_the_logarithm_is_straight_between_powers_of_two():
 
 def test_training_in_float32_has_the_same_values_and_gradients():
     x = torch.linspace(-40, 40, 101, requires_grad=True)
-    assert torch.allclose(exact.signed_log(x).double(), exact.signed_log(x.detach().double()), atol=1 / A)
+    assert torch.allclose(exact.signed_log(x).double(), exact.signed_log(x.detach().double()), atol=2**-exact.INPUT_BITS)
     exact.signed_log(x).sum().backward()
     assert (x.grad[x != 0] > 0).all()
 
@@ -70,15 +108,25 @@ def context():
 
 
 def parameters(context, z, b, t):
-    features = context.features(z, t)
-    return [p for index in range(4) for p in context.parameters_of(index, features, pad(b), t)]
+    """Mean and scale of everything, with latents b known in full, as a flat list."""
+    canvas = Canvas(1, *b.shape[2:], context.slices)
+    everywhere = torch.arange(b[0, 0].numel())
+    for index, part in enumerate(b.split(context.slices, 1)):
+        with torch.no_grad():
+            canvas.put(index, everywhere, part.flatten(2).transpose(1, 2))
+    features = context.features(z, t).flatten(2).transpose(1, 2)
+    result = list(context.hyper_parameters(t))
+    for number, step in enumerate(context.steps):
+        positions = canvas.positions(step.places)
+        result += context.parameters_of(number, features[:, positions], canvas, positions, t)
+    return result
 
 
 @pytest.mark.filterwarnings("ignore:TF32")
 def test_contexts_do_not_depend_on_threads_order_or_the_path_of_convolution(context):
     random = np.random.default_rng(0)
     z = torch.from_numpy(random.integers(-20, 20, (1, 3, 3, 4))).double()
-    b = torch.from_numpy(random.integers(-900, 900, (1, 4, 12, 16))).double()
+    b = torch.from_numpy(random.integers(-9000, 9000, (1, 4, 12, 16))).double() / 16
     t = torch.tensor([37 / 64], dtype=torch.float64)
     expected = parameters(context, z, b, t)
 
@@ -95,17 +143,30 @@ def test_contexts_do_not_depend_on_threads_order_or_the_path_of_convolution(cont
 
     # The same sums in another order: hidden channels change places.
     other = copy.deepcopy(context)
-    order = torch.randperm(len(other.middle.bias), generator=torch.Generator().manual_seed(0))
-    for layer in (*other.from_features, *other.from_neighbours):
+    order = torch.randperm(context.middle[0].in_features, generator=torch.Generator().manual_seed(0))
+    for layer in (*other.from_features, *other.from_known):
         layer.weight.copy_(layer.weight[order])
         if layer.bias is not None:
             layer.bias.copy_(layer.bias[order])
-    other.rate2.copy_(other.rate2[:, order])
-    other.middle.weight.copy_(other.middle.weight[:, order])
+    for coefficients in other.rate2:
+        coefficients.copy_(coefficients[:, order])
+    for layer in other.middle:
+        layer.weight.copy_(layer.weight[:, order])
     assert all(map(torch.equal, parameters(other, z, b, t), expected))
 
 
 def test_everything_that_chooses_a_context_is_on_its_grid(context):
-    z, b = torch.ones(1, 3, 1, 1).double(), torch.full((1, 4, 4, 4), 3.0).double()
+    z, b = torch.ones(1, 3, 1, 1).double(), torch.full((1, 4, 4, 4), 3.25).double()
     for p in parameters(context, z, b, torch.tensor([-1.25], dtype=torch.float64)):
         assert p.dtype == torch.float64 and torch.equal((p * A).round(), p * A)
+
+
+def test_the_canvas_holds_every_latent_exactly(context):
+    """The largest latents that a file may hold, and the finest differences between means."""
+    values = torch.tensor([2.0**15 - 1 / A, -(2.0**15), 1 / A, -3 - 1 / A], dtype=torch.float64).view(1, 4, 1)
+    canvas = Canvas(1, 2, 2, (1,))
+    with torch.no_grad():
+        canvas.put(0, torch.arange(4), values)
+    assert torch.equal(canvas.latents().double().view(1, 4, 1), values)
+    logs = canvas.logs_around(((0, ((0, 0),)),), torch.arange(4))
+    assert torch.equal(logs.double(), exact.signed_log(values))

@@ -56,3 +56,14 @@ def test_digits_pass_one_gradient_to_the_whole():
     z = quantize.join_digits(quantize.split_digits(y, (2, 1), 2), (2, 1), 2)
     z.sum().backward()
     assert y.grad.flatten().tolist() == [1, 1]
+
+
+def test_the_dead_zone_is_wider_where_the_model_is_surer():
+    v = torch.linspace(-3, 3, 601)
+    for log_scale in -3.0, 0.0, 7.0:
+        b = quantize.round_to_zero(v, torch.tensor(log_scale))
+        assert torch.equal(b, -quantize.round_to_zero(-v, torch.tensor(log_scale)))
+        assert (b.abs() <= (v.abs() + 0.5).floor()).all() and ((v - b).abs() <= 0.5 + quantize.LARGEST_DEAD_ZONE + 1e-6).all()
+    zones = [v[quantize.round_to_zero(v, torch.tensor(log_scale)) == 0].max() for log_scale in (-3.0, 0.0, 7.0)]
+    assert zones[0] > zones[1] + 0.1 > zones[2] + 0.1
+    assert torch.equal(quantize.round_to_zero(torch.arange(-5.0, 6), torch.tensor(-3.0)), torch.arange(-5.0, 6))

@@ -120,7 +120,7 @@ def test_variable_mode_starts_from_soft_trains_its_entropy_model_and_goes_on(tmp
     shared = ["train.py", "--data", photos, "--quantize_mode=variable", "--crop", 64, "--dry-run"]
     first = script(*shared, "--start_from", os.path.join(ROOT, "models/model_B=10"), "--entropy_only", "--output_dir", tmp_path / "1")
     assert first.returncode == 0, first.stderr
-    second = script(*shared, "--start_from", tmp_path / "1", "--output_dir", tmp_path / "2")
+    second = script(*shared, "--start_from", tmp_path / "1", "--precision=bfloat16", "--output_dir", tmp_path / "2")
     assert second.returncode == 0, second.stderr
     soft, entropy_only, whole = (model.load(folder / "decoder.model", "decoder") for folder in
                                  (Path(ROOT) / "models/model_B=10", tmp_path / "1", tmp_path / "2"))

@@ -38,4 +38,5 @@ if __name__ == "__main__":
             with open(path + ".encoded", "wb") as file:
                 file.write(codec.compress(image, encoder))
             encoded = codec.bitstream.unpack(open(path + ".encoded", "rb").read())
-            np.save(path + ".npy", codec.read_latent(encoded, decoder).astype(np.int16))
+            latent = codec.read_latent(encoded, decoder)
+            np.save(path + ".npy", latent if mode == "variable" else latent.astype(np.int16))
