@@ -45,7 +45,8 @@ class Encoded:
     """Everything a `.encoded` file holds.
 
     B: bits of the quantiser, in variable mode the number of the rate, 0 to RATE_STEPS; width, height: of
-    the picture in pixels; gray: it has no colour; one_channel: it came as, and is returned as, a single channel; model_id: 8 bytes; alpha, icc, exif: chunk content or None.
+    the picture in pixels; gray: it has no colour; one_channel: it came as, and is returned as, a single
+    channel; model_id: 8 bytes; alpha, icc, exif: chunk content or None.
     """
     quantize_mode: str
     B: int

@@ -25,7 +25,6 @@ from torch.nn import functional as F
 
 import exact
 import quantize
-from quantize import straight_through
 
 HYPER_STRIDE = 4  # latents to a side of one position of z
 LOWEST_LOG_SCALE, HIGHEST_LOG_SCALE = -5.0, 7.0
@@ -54,10 +53,10 @@ def _disc(reach):
     return [(dy, dx) for dy in span for dx in span if abs(dy) + abs(dx) <= reach]
 
 
-def steps(slices):
-    """The list of Step that codes `slices` of channels, in order."""
+def steps(count):
+    """The list of Step that codes `count` slices of channels, in order."""
     result = []
-    for index in range(slices):
+    for index in range(count):
         passes = PASSES[min(index, len(PASSES) - 1)]
         for number, places in enumerate(passes):
             known = [place for earlier in passes[:number] for place in earlier]
@@ -74,7 +73,7 @@ def steps(slices):
 class Canvas:
     """The latents that are known so far, of `rows` x `columns` positions and slices of channels; zero where none is.
 
-    In float32, which holds multiples of 2^-8 within +-2^15 without rounding.
+    In float32, which holds what a frozen model gives, multiples of 2^-8 within +-2^15, without rounding.
     """
 
     def __init__(self, batch, rows, columns, slices, device="cpu"):
@@ -195,7 +194,7 @@ class ContextModel(nn.Module):
         count = lambda distance, rounded: quantize.add_noise(distance, B=0) if noise else rounded
         mean, log_scale = (p.transpose(1, 2)[..., None] for p in self.hyper_parameters(t))  # (N, Z, 1, 1)
         distance = z - mean
-        rounded = straight_through(distance.round(), distance)
+        rounded = quantize.straight_through(distance.round(), distance)
         rate_z = laplacian_bits(count(distance, rounded), log_scale).sum((1, 2, 3))
         features = self.features(mean + rounded, t)[:, :, :b.shape[2], :b.shape[3]]
         features = features.flatten(2).transpose(1, 2)  # (N, H * W, width)

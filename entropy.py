@@ -123,9 +123,9 @@ def encode(values, bank, engine=None):
 
 def encode_in_context(values, contexts, bank, engine=None):
     """Bytes that hold the integers `values` (n,), any of 64 bits, coded by the models `contexts` (n,)."""
-    contexts, values = np.asarray(contexts, np.int32), np.asarray(values)
+    contexts, values = np.asarray(contexts, np.int16), np.asarray(values)
     lowest, inside = bank.lowest.astype(np.int64), bank.sizes.astype(np.uint64) - 1
-    symbols, escaped = np.empty(len(contexts), np.int32), []
+    symbols, escaped = np.empty(len(contexts), np.int16), []  # large arrays of a large picture
     for start in range(0, len(contexts), CHUNK):
         part = slice(start, start + CHUNK)
         # Seen as unsigned, a negative difference is large, and so is one that wraps around at the ends of 64 bits.
@@ -163,7 +163,7 @@ class Decoder:
 
     def decode(self, contexts):
         """The next integers, int64 (n,), which were coded by the models `contexts` (n,)."""
-        contexts = np.asarray(contexts, np.int32)
+        contexts = np.asarray(contexts, np.int16)
         symbols = self._engine.decode(contexts)
         if symbols is None:
             raise PayloadError("the payload ends too early")
@@ -183,7 +183,7 @@ class Decoder:
 
 
 def _contexts(bank, count):
-    return np.repeat(np.arange(len(bank.lowest), dtype=np.int32), count)
+    return np.repeat(np.arange(len(bank.lowest), dtype=np.int16), count)
 
 
 def _varint(value):

@@ -13,7 +13,6 @@ operations matter. There are two ways:
 What happens to single numbers, not sums, is rounded by IEEE 754 alike everywhere. The same functions serve
 training: in float32 they are differentiable and round nothing.
 """
-import functools
 import math
 
 import torch
@@ -65,18 +64,26 @@ class Linear(nn.Linear):
             fits = ~done & ((grid.abs() * most).sum(1) < 2.0 ** (FLOAT32_BITS - INPUT_BITS - bits))
             result = torch.where(fits[:, None], grid, result)
             done |= fits
-        self.to(torch.float32 if float32_is_whole() else torch.float64)
+        self.float()
         self.weight.copy_(result[:, :-1])
         if self.bias is not None:
             self.bias.copy_(result[:, -1])
         self.frozen = True
 
 
-@functools.cache
 def float32_is_whole():
-    """Whether products of float32 matrices keep 24 bits here: some settings of PyTorch and its libraries give up a part."""
-    x = torch.full((64, 64), 2.0**FLOAT32_BITS / 64 / 127).floor()
-    return bool((F.linear(x, torch.full((64, 64), 127.0)).double() == 64 * 127 * x.double()).all())
+    """Whether products of float32 matrices keep 24 bits now: some settings of PyTorch and its libraries give up a part."""
+    long, short = torch.full((64, 64), 4095.0), torch.full((64, 64), 63.0)
+    return all((F.linear(*pair) == 64 * 63 * 4095).all() for pair in ((long, short), (short, long)))
+
+
+def suit(module):
+    """Let the frozen layers of a module compute in float32 where that is exact at present, else in float64; returns it."""
+    dtype = torch.float32 if float32_is_whole() else torch.float64
+    for layer in module.modules():
+        if isinstance(layer, Linear):
+            layer.to(dtype)
+    return module
 
 
 @torch.no_grad()
@@ -122,7 +129,8 @@ def power_of_two(x):
     if x.dtype != torch.float64:
         return torch.exp2(x)
     steps = (x * 2**EXPONENT_BITS).round().long()
-    return torch.ldexp(ROOTS[steps % 2**EXPONENT_BITS], steps >> EXPONENT_BITS)
+    whole = (steps >> EXPONENT_BITS) + 1023 << 52  # the bits of a power of two; library functions may be off by one
+    return ROOTS[steps % 2**EXPONENT_BITS] * whole.view(torch.float64)
 
 
 def signed_log(x):

@@ -24,15 +24,12 @@ def bits_per_position(data, decoder):
 
     rows, columns = (-(-side // codec.STRIDE) for side in (encoded.height, encoded.width))
     hyper = -(-rows // context.HYPER_STRIDE), -(-columns // context.HYPER_STRIDE)
-    source, bits, hyper_bits = entropy.Decoder(encoded.payload, bank), np.zeros(rows * columns), np.zeros(hyper[0] * hyper[1])
+    bits, hyper_bits = np.zeros(rows * columns), np.zeros(hyper[0] * hyper[1])
 
-    def read(index, positions, mean, log_scale):
-        where, contexts = variable.choose(index, log_scale)
-        values = source.decode(contexts.numpy())
-        lengths = torch.from_numpy(_code_lengths(bank, contexts.numpy(), values))
-        (hyper_bits if index < 0 else bits)[positions.numpy()] += variable.spread(where, lengths, mean)[0].sum(1).numpy()
-        return variable.spread(where, torch.from_numpy(values).double(), mean)
-    variable.walk(decoder.context, rows, columns, encoded.rate, read)
+    def watch(index, positions, mean, where, contexts, values):
+        lengths = torch.from_numpy(_code_lengths(bank, contexts.numpy(), values.numpy()))
+        (hyper_bits if index < 0 else bits)[positions.numpy()] += variable.scatter(where, lengths, mean)[0].sum(1).numpy()
+    variable.decode(decoder.context, bank, encoded.payload, rows, columns, encoded.rate, watch)
     # One position of z stands for a square of latents, which share its bits.
     shared = np.kron(hyper_bits.reshape(hyper), np.ones((context.HYPER_STRIDE,) * 2))[:rows, :columns]
     return bits.reshape(rows, columns) + shared / context.HYPER_STRIDE**2

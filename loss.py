@@ -61,6 +61,8 @@ class VariableRateDistortion(nn.Module):
             b = self.encoder.at_rate(y, t)
             z = self.encoder.hyper_latent(b)
             *bits, quantised = self.encoder.context.quantise(z, b, t, rounding, noise)
+        if self.entropy_only:
+            quantised = quantised.detach()  # the entropy model changes what latents cost, and hardly what they are
         decoded = self.decoder.pixels(self.decoder.from_rate(quantised, t), t)
         if not noise:
             decoded = decoded.clamp(0, 1)

@@ -73,8 +73,10 @@ class VariableConfig(ModelConfig):
         super().__post_init__()
         if self.quantize_mode != "variable":
             raise ValueError("not a configuration of variable mode")
-        if not all(n >= 1 for n in self.slices) or sum(self.slices) != len(self.digits):
+        if not (1 <= len(self.slices) <= 16 and min(self.slices) >= 1 and sum(self.slices) == len(self.digits)):
             raise ValueError("slices do not cover the latent")
+        if self.slices[0] > 128:  # its neighbours are summed exactly, see `exact.py`
+            raise ValueError("the first slice is too large")
         if len(self.entropy_widths) != 3 or not all(1 <= n <= 1024 for n in self.entropy_widths):
             raise ValueError("entropy_widths out of range")
 
@@ -218,7 +220,9 @@ class VariableEncoder(Encoder):
 
     def hyper_latent(self, b):
         """z, real, (N, Z, h/4, w/4), of latents b (N, K, h, w), h and w multiples of 4."""
-        return self.hyper(exact.signed_log(b))
+        # In bands, since the latents of a large picture are the largest arrays there are.
+        features = torch.cat([self.hyper[0](exact.signed_log(band)) for band in b.split(64, 2)], 2)
+        return self.hyper[1:](features)
 
 
 class VariableDecoder(Decoder):
@@ -273,7 +277,7 @@ def make_config(fields):
 
 def coded_by(config):
     """The number of adaptive models that code the latents of a ModelConfig."""
-    return variable.context_count(len(config.slices)) if config.quantize_mode == "variable" else config.latent_channels
+    return variable.context_count(config.slices) if config.quantize_mode == "variable" else config.latent_channels
 
 
 def build(kind, config):

@@ -12,6 +12,7 @@ import torch
 BITS = {"hard": 2, "soft": 10, "variable": 10}
 # By how much thresholds move outwards, for a deviation of one step, and at most.
 DEAD_ZONE, LARGEST_DEAD_ZONE = 0.05, 0.2
+LEAST_LOG_SCALE = -3.625  # where the scale is smaller, every distance is coded as zero, with no bits
 
 
 def quantize(f, B):
@@ -49,7 +50,7 @@ def round_to_zero(distance, log_scale):
     exponential and Laplacian random variables". log_scale: log2 of the deviation.
     """
     zone = (DEAD_ZONE * torch.exp2(-log_scale)).clamp(max=LARGEST_DEAD_ZONE)
-    return distance.sign() * torch.floor(distance.abs() + 0.5 - zone)
+    return distance.sign() * torch.floor(distance.abs() + 0.5 - zone) * (log_scale >= LEAST_LOG_SCALE)
 
 
 def split_digits(y, digits, B):

@@ -44,10 +44,11 @@ def refine(rgb, latent, encoder, decoder, bank, steps, gray=False, side=TILE, pr
 def refine_variable(rgb, z, b, t, encoder, decoder, steps, gray=False, side=TILE, progress=False):
     """Real latents b (1, C, h, w) that cost less once they are quantised, with z (1, Z, ceil(h/4), ceil(w/4)) at rate t.
 
-    What costs less is the code length under the entropy model's own distributions, with the distortion.
+    What costs less is the code length under the entropy model's own distributions, with the distortion; the
+    adaptive coder takes a little less than that.
     """
     b = b.clone()
-    context = exact.thaw(copy.deepcopy(encoder.context)).to(next(encoder.parameters()).device)
+    context = exact.thaw(copy.deepcopy(encoder.context)).requires_grad_(False).to(next(encoder.parameters()).device)
     _search_tiles(rgb, b.shape[2:], steps, side, progress, lambda rgb, seen, tile: _VariableSearch(
         rgb, seen, tile, encoder, decoder, gray, z, b, t, context))
     return b
@@ -184,7 +185,7 @@ class _VariableSearch(_Search):
         self.z = z[(slice(None), slice(None), *window)].to(device)
 
     def start(self):
-        """The window at first, and its latents before anything was changed."""
+        """The window at first, twice: nothing is rounded before it is coded."""
         window = self.b[(slice(None), slice(None), *self.tile.window)].to(self.target.device)
         return window, window
 

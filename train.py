@@ -193,7 +193,7 @@ def fit_variable_bank(encoder, images):
         t = bitstream.rate(37 * i % (bitstream.RATE_STEPS + 1))
         z, b = variable.latents_at(encoder, encoder.steps(to_tensor(image[:512, :512])), t)
         coded.append(variable.symbols(context, z, b, t)[:2])
-    return variable.fit_bank(len(context.slices), *map(np.concatenate, zip(*coded)))
+    return variable.fit_bank(context.slices, *map(np.concatenate, zip(*coded)))
 
 
 def export(rate_distortion, images, lambda_, output_dir):

@@ -9,15 +9,17 @@ import numpy as np
 import torch
 
 import entropy
+import exact
 import quantize
 from bitstream import RATE_STEPS
-from context import HYPER_STRIDE, LOWEST_LOG_SCALE, HIGHEST_LOG_SCALE, Canvas, laplacian_bits
+from context import HIGHEST_LOG_SCALE, HYPER_STRIDE, Canvas, laplacian_bits
+from quantize import LEAST_LOG_SCALE
 
+# Part of the format, as are the steps of `context.py`: they decide what is coded with which model, and in which order.
 LEVELS_PER_OCTAVE = 4
-SMALLEST_CODED = -3.5  # log2 scale
-LEVELS = int((HIGHEST_LOG_SCALE - SMALLEST_CODED) * LEVELS_PER_OCTAVE) + 1
+LEVELS = int((HIGHEST_LOG_SCALE - LEAST_LOG_SCALE) * LEVELS_PER_OCTAVE + 0.5)
+STRIP = 4096  # positions, about, that are coded together
 LARGEST = 2**15 - 1  # magnitude of a latent, and one more with its rounding
-STRIP = 4096  # positions, about, that are coded together, so that memory does not grow with the picture
 
 
 def rate_number(quality):
@@ -26,8 +28,8 @@ def rate_number(quality):
 
 
 def context_count(slices):
-    """The number of adaptive models that code a latent of so many slices, and its z."""
-    return (slices + 1) * LEVELS
+    """The number of adaptive models that code the latents of `slices` of channels, and z."""
+    return (len(slices) + 1) * LEVELS
 
 
 @torch.inference_mode()
@@ -41,24 +43,26 @@ def latents_at(encoder, y, t):
 
 def choose(index, log_scale):
     """What is coded of a slice, or for slice -1 of z: numbers, int64 (n,), in settled log_scale (1, P, C) as one row,
-    and for each of them the adaptive model, int32 (n,)."""
-    level = ((log_scale.flatten() - SMALLEST_CODED) * LEVELS_PER_OCTAVE).round().int()
+    and for each of them the adaptive model, int16 (n,)."""
+    level = ((log_scale.flatten() - LEAST_LOG_SCALE) * LEVELS_PER_OCTAVE - 0.5).round().int()
     where = level.ge(0).nonzero()[:, 0]
-    return where, level[where] + (index + 1) * LEVELS
+    return where, (level[where] + (index + 1) * LEVELS).short()
 
 
-def spread(where, values, mean):
+def scatter(where, values, mean):
     """A tensor like `mean`, (1, P, C), with values (n,) at the numbers `where` of `choose`, and zero where nothing is coded."""
     return torch.zeros(mean.numel(), dtype=mean.dtype).index_copy_(0, where, values).view(mean.shape)
 
 
 @torch.inference_mode()
+@torch.autocast("cpu", enabled=False)  # it would round to bfloat16
 def walk(model, rows, columns, t, read):
-    """Quantised latents, float32 (1, C, rows, columns), of the integers that `read` gives in coding order.
+    """The context.Canvas of rows x columns quantised latents, of the integers that `read` gives in coding order.
 
     model: a frozen ContextModel; t: the rate, a multiple of 1/64. read(slice, positions, mean, log_scale) returns
     the distances from the mean, (1, P, C), of the positions (P,) of a slice, or for slice -1 of z.
     """
+    exact.suit(model)
     t = torch.tensor([t], dtype=torch.float64)
     hyper = -(-rows // HYPER_STRIDE), -(-columns // HYPER_STRIDE)
     mean, log_scale = (p.expand(-1, hyper[0] * hyper[1], -1) for p in model.hyper_parameters(t))
@@ -73,13 +77,13 @@ def walk(model, rows, columns, t, read):
             mean, log_scale = model.parameters_of(number, features.index_select(1, positions), canvas, positions, t)
             distance = read(step.slice, positions, mean, log_scale)
             canvas.put(step.slice, positions, mean + distance)
-    return canvas.latents()
+    return canvas
 
 
 def symbols(model, z, b, t):
-    """Contexts and integers, both int32 (n,), that code real z (1, Z, h, w) and latents b (1, C, rows, columns)
-    at rate t, and the quantised latents, float32 (1, C, rows, columns), that they stand for."""
-    coded = []
+    """Contexts int16 (n,) and integers int32 (n,) that code real z (1, Z, h, w) and latents b (1, C, rows, columns)
+    at rate t, and the context.Canvas of the quantised latents that they stand for."""
+    contexts, integers = [], []
     rows = [part.flatten(2).transpose(1, 2) for part in (*b.split(model.slices, 1), z)]  # (1, P, C) each, z the last
 
     def read(index, positions, mean, log_scale):
@@ -87,39 +91,47 @@ def symbols(model, z, b, t):
         distance = distance.round() if index < 0 else quantize.round_to_zero(distance, log_scale)
         where, context = choose(index, log_scale)
         values = distance.flatten()[where]
-        coded.append((context.numpy(), values.int().numpy()))
-        return spread(where, values, mean)
-    quantised = walk(model, *b.shape[2:], t, read)
-    return *map(np.concatenate, zip(*coded)), quantised
+        contexts.append(context.numpy())
+        integers.append(values.int().numpy())
+        return scatter(where, values, mean)
+    canvas = walk(model, *b.shape[2:], t, read)
+    whole = np.concatenate(contexts)
+    contexts.clear()  # of a large picture they are large
+    return whole, np.concatenate(integers), canvas
 
 
 def encode(model, bank, z, b, t):
     """The payload of real z (1, Z, h, w) and latents b (1, C, rows, columns), both within +-LARGEST, at rate t."""
-    contexts, values, _ = symbols(model, z, b, t)
+    contexts, values = symbols(model, z, b, t)[:2]
     return entropy.encode_in_context(values, contexts, bank)
 
 
-def decode(model, bank, payload, rows, columns, t):
-    """Quantised latents, float32 (1, C, rows, columns), of a payload; raises entropy.PayloadError if it is damaged."""
+def decode(model, bank, payload, rows, columns, t, watch=None):
+    """Quantised latents, float32 (1, C, rows, columns), of a payload; raises entropy.PayloadError if it is damaged.
+
+    watch(slice, positions, mean, where, contexts, values), if given, sees what is read, as of `walk` and `choose`.
+    """
     decoder = entropy.Decoder(payload, bank)
 
     def read(index, positions, mean, log_scale):
         where, context = choose(index, log_scale)
-        values = torch.from_numpy(decoder.decode(context.numpy())).double()
-        distance = spread(where, values, mean)
+        values = torch.from_numpy(decoder.decode(context.numpy()))
+        distance = scatter(where, values.double(), mean)
         if distance.numel() and (mean + distance).abs().max() > LARGEST + 1:
             raise entropy.PayloadError("the payload is damaged")
+        if watch:
+            watch(index, positions, mean, where, context, values)
         return distance
-    b = walk(model, rows, columns, t, read)
+    canvas = walk(model, rows, columns, t, read)
     decoder.close()
-    return b
+    return canvas.latents()
 
 
 def fit_bank(slices, contexts, values):
     """The entropy.Bank for integers `values` (n,) in contexts (n,): what was counted, and Laplacian where little was."""
     weights = []
     for context in range(context_count(slices)):
-        log_scale = SMALLEST_CODED + context % LEVELS / LEVELS_PER_OCTAVE
+        log_scale = LEAST_LOG_SCALE + (context % LEVELS + 0.5) / LEVELS_PER_OCTAVE
         reach = int(7 * 2**log_scale) + 3
         around = torch.arange(-reach, reach + 1, dtype=torch.float64)
         ideal = torch.exp2(-laplacian_bits(around, torch.tensor(log_scale, dtype=torch.float64))).numpy()

@@ -62,22 +62,51 @@ def test_a_float32_layer_equals_integer_arithmetic(size):
     assert not error.any()
 
 
+def test_large_float32_products_equal_those_of_float64():
+    """In the shapes of the shipped model, where libraries divide the work in other ways than for small ones."""
+    torch.manual_seed(0)
+    layer = exact.freeze(exact.Linear(608, 160))
+    x = (torch.rand(1, 1536, 608, dtype=torch.float64) * 64 - 32).mul(64).round().div(64)
+    expected = torch.nn.functional.linear(x, layer.weight.double(), layer.bias.double())
+    threads = torch.get_num_threads()
+    try:
+        for count in 1, 2:
+            torch.set_num_threads(count)
+            assert torch.equal(layer(x), expected)
+    finally:
+        torch.set_num_threads(threads)
+
+
 def test_where_float32_gives_up_digits_float64_gives_the_same(monkeypatch):
     """PyTorch can be told to multiply float32 in bfloat16, on processors that do."""
     context = build_pair("variable")[0].context
     z, b = torch.ones(1, 3, 2, 2).double(), torch.linspace(-90, 90, 4 * 64, dtype=torch.float64).view(1, 4, 8, 8)
-    expected = parameters(context, z, b, torch.zeros(1, dtype=torch.float64))
+    expected = parameters(exact.suit(context), z, b, torch.zeros(1, dtype=torch.float64))
+    assert torch.float32 in {p.dtype for p in context.parameters()}
     monkeypatch.setattr(exact, "float32_is_whole", lambda: False)
-    other = exact.freeze(exact.thaw(copy.deepcopy(context)))
+    other = exact.suit(copy.deepcopy(context))
     assert {p.dtype for p in other.parameters()} == {torch.float64}
     assert all(map(torch.equal, parameters(other, z, b, torch.zeros(1, dtype=torch.float64)), expected))
 
 
-def test_the_loss_of_digits_is_noticed(monkeypatch):
+@pytest.mark.parametrize("bits", [8, 11])  # of bfloat16 and of TF32
+def test_the_loss_of_digits_is_noticed(monkeypatch, bits):
+    def lose(x):
+        mantissa, exponent = torch.frexp(x)
+        return torch.ldexp((mantissa * 2**bits).round() / 2**bits, exponent)
     assert exact.float32_is_whole()
     linear = torch.nn.functional.linear
-    monkeypatch.setattr(exact.F, "linear", lambda x, w: linear(x.bfloat16(), w.bfloat16()).float())
-    assert not exact.float32_is_whole.__wrapped__()
+    monkeypatch.setattr(exact.F, "linear", lambda x, w: linear(lose(x), lose(w)))
+    assert not exact.float32_is_whole()
+
+
+def test_a_model_that_is_frozen_again_is_the_same():
+    context = build_pair("variable")[0].context
+    again = exact.freeze(exact.thaw(copy.deepcopy(context)))
+    halved = exact.thaw(copy.deepcopy(context))
+    halved.load_state_dict({name: t.half().float() for name, t in halved.state_dict().items()})
+    for other in again, exact.freeze(halved):
+        assert all(torch.equal(p, q) for p, q in zip(context.parameters(), other.parameters()))
 
 
 def test_powers_of_two_are_those_of_integers():

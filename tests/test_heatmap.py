@@ -1,11 +1,15 @@
 """Where the bits go."""
+import dataclasses
+
 import numpy as np
 import pytest
 from PIL import Image
 
 import bitstream
 import codec
+import entropy
 import heatmap
+from conftest import build_pair
 
 
 def test_the_bits_are_those_of_the_payload(pair, photo):
@@ -32,3 +36,11 @@ def test_damage_is_refused(pair, photo):
     data = codec.compress(Image.fromarray(photo), encoder)
     with pytest.raises(bitstream.BitstreamError):
         heatmap.bits_per_position(data[:-9], decoder)
+
+
+def test_latents_that_no_encoder_makes_are_refused():
+    encoder, decoder = build_pair("variable")
+    encoded = bitstream.unpack(codec.compress(Image.new("RGB", (16, 16)), encoder))
+    payload = bytes([encoded.payload[0] + 1]) + encoded.payload[1:]  # one more escape than there are
+    with pytest.raises(entropy.PayloadError):
+        heatmap.bits_per_position(bitstream.pack(dataclasses.replace(encoded, payload=payload)), decoder)
