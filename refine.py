@@ -92,7 +92,7 @@ class _Search:
         with torch.no_grad():
             window, y = self.start()
             y = torch.clamp(y[self.inner], -self.limits, self.limits).contiguous().requires_grad_()
-            best, best_cost = window[self.inner], self.cost(window)
+            best_cost, best = self.cost(window)
         optimizer = torch.optim.Adam([y])
         for step in range(steps):
             if step % CHECK_EVERY == 0:
@@ -109,9 +109,7 @@ class _Search:
                 if (step + 1) % CHECK_EVERY == 0 or step + 1 == steps:
                     window = window.detach()
                     window[self.inner] = y
-                    cost = self.cost(window)
-                    if cost < best_cost:
-                        best, best_cost = y.detach().clone(), cost
+                    best_cost, best = min((best_cost, best), self.cost(window), key=lambda found: found[0])
             bar.update()
         self.put(best)
 
@@ -158,15 +156,15 @@ class _FixedRateSearch(_Search):
         return torch.lerp(below, above, inner_share).sum() + self.distortion(self.decoder.pixels(floor + share))
 
     def cost(self, window):
-        """Bits of a window once it is rounded, with all else."""
-        self.put(window[self.inner])
+        """Bits of a window once it is rounded, with all else, and the rounded components of the tile."""
+        self.put(window[self.inner].round())
         decoded = (self.decoder.pixels(window.round()) * 255).round() / 255
         payload = entropy.encode(self.latent.reshape(len(self.latent), -1), self.bank)
-        return 8 * len(payload) + self.distortion(decoded).item()
+        return 8 * len(payload) + self.distortion(decoded).item(), window[self.inner].round()
 
     def put(self, components):
-        """Keep components of the tile, rounded."""
-        self.latent[(slice(None), *self.tile.tile)] = self._to_latent(components.round())
+        """Keep integer components of the tile."""
+        self.latent[(slice(None), *self.tile.tile)] = self._to_latent(components)
 
     def _to_latent(self, components):
         """Integers in [0, 2^B], (C, h, w), of integer components (1, K, h, w)."""
@@ -185,29 +183,30 @@ class _VariableSearch(_Search):
         self.z = z[(slice(None), slice(None), *window)].to(device)
 
     def start(self):
-        """The window at first, twice: nothing is rounded before it is coded."""
+        """The window at first, as it would be coded, and its latents before that."""
         window = self.b[(slice(None), slice(None), *self.tile.window)].to(self.target.device)
-        return window, window
+        return self.context.quantise(self.z, window, self.t, quantize.round_to_zero)[2], window
 
     def learn_statistics(self):
         """The context model needs none."""
 
     def _cost(self, window, rounding):
         _, bits, latents = self.context.quantise(self.z, window, self.t, rounding)
-        return bits.sum(), self.decoder.pixels(self.decoder.from_rate(latents, self.t), self.t)
+        return bits.sum(), self.decoder.pixels(self.decoder.from_rate(latents, self.t), self.t), latents
 
     def soft_cost(self, window, alpha):
         """Bits with soft rounding."""
         def rounding(distance, log_scale):
             floor = distance.detach().floor()
             return floor + soft_share(distance - floor, alpha)
-        bits, pixels = self._cost(window, rounding)
+        bits, pixels, _ = self._cost(window, rounding)
         return bits + self.distortion(pixels)
 
     def cost(self, window):
-        """Bits of a window once it is rounded."""
-        bits, pixels = self._cost(window, quantize.round_to_zero)
-        return (bits + self.distortion((pixels * 255).round() / 255)).item()
+        """Bits of a window once it is rounded, and the latents of the tile that then are coded, whatever the dead zone."""
+        bits, pixels, latents = self._cost(
+            window, lambda distance, log_scale: distance.round() * (log_scale >= quantize.LEAST_LOG_SCALE))
+        return (bits + self.distortion((pixels * 255).round() / 255)).item(), latents[self.inner]
 
     def put(self, components):
         """Keep latents of the tile."""
