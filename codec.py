@@ -79,13 +79,21 @@ def decompress(data, decoder, progress=False):
     The decoder's device is used; `progress` shows a bar on a terminal. Raises bitstream.BitstreamError, entropy.PayloadError or
     picture.PictureError for damaged data and model.ModelError if another decoder is needed.
     """
-    encoded = bitstream.unpack(data)
-    if encoded.model_id != decoder.model_id:
-        raise ModelError(f"the file needs the decoder {encoded.model_id.hex()}, this one is {decoder.model_id.hex()}")
+    encoded = unpack(data, decoder)
     latent = read_latent(encoded, decoder)
     rgb = synthesise(latent, decoder, encoded.gray, encoded.rate, progress=progress)[:encoded.height, :encoded.width]
     return picture.join(picture.Picture(rgb, encoded.gray, encoded.one_channel,
                                         encoded.alpha, encoded.icc, encoded.exif))
+
+
+def unpack(data, decoder):
+    """The bitstream.Encoded in the bytes `data`; raises BitstreamError or ModelError if it is none for this decoder."""
+    encoded = bitstream.unpack(data)
+    if encoded.model_id != decoder.model_id:
+        raise ModelError(f"the file needs the decoder {encoded.model_id.hex()}, this one is {decoder.model_id.hex()}")
+    if encoded.quantize_mode != decoder.config.quantize_mode:
+        raise bitstream.BitstreamError("the file is damaged (its mode is not that of its decoder)")
+    return encoded
 
 
 def read_latent(encoded, decoder):

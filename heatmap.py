@@ -2,7 +2,6 @@
 import numpy as np
 import torch
 
-import bitstream
 import codec
 import context
 import entropy
@@ -15,7 +14,7 @@ def bits_per_position(data, decoder):
     Ideal code lengths under the bank's initial probabilities: the coder adapts, so that their sum is near the payload
     and not equal to it. Raises what codec.decompress raises.
     """
-    encoded = bitstream.unpack(data)
+    encoded = codec.unpack(data, decoder)
     bank = entropy.Bank(decoder.bank["lowest"].numpy(), decoder.bank["frequencies"].numpy())
     if encoded.quantize_mode != "variable":
         latent = codec.read_latent(encoded, decoder)
