@@ -128,7 +128,8 @@ def analyse(rgb, encoder, tile=tiles.TILE, progress=False):
 
 @torch.inference_mode()
 def synthesise(latent, decoder, gray=False, rate=None, tile=tiles.TILE, progress=False):
-    """Pixels uint8 (H, W, 3), H and W multiples of 16, of integers (C, H/16, W/16), in variable mode of the given rate."""
+    """Pixels uint8 (H, W, 3), H and W multiples of 16, of a latent (C, H/16, W/16) as of `read_latent`, in variable mode
+    coded at the given rate."""
     def transform(part):  # (h, w, C) -> uint8 (16 h, 16 w, 3)
         b = tiles.to_tensor(part, decoder)
         if decoder.config.quantize_mode == "variable":
