@@ -58,7 +58,7 @@ def main():
         latent = codec.analyse(picture.split(image).rgb, encoder).reshape(encoder.config.latent_channels, -1)
         # The trained bank, and the scheme of the first implementation: one model, all 2^B + 1 values alike.
         uniform = entropy.Bank(*entropy_start(B))
-        for name, bank, values in (("bank", codec._bank(decoder), latent), ("one model", uniform, latent.reshape(1, -1))):
+        for name, bank, values in (("bank", codec.bank_of(decoder), latent), ("one model", uniform, latent.reshape(1, -1))):
             payload = entropy.encode(values, bank, engine_compiled)
             count = values.shape[1]
             for way, run in (("encode", lambda engine: entropy.encode(values, bank, engine)),

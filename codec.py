@@ -26,15 +26,17 @@ def compress(image, encoder, decoder=None, effort=0, quality=5, target_bpp=None,
     effort: steps of refinement, see `refine.py`, which need the decoder; in variable mode quality: 1 to 10,
     or target_bpp: bits per pixel to come near to, before refinement. The models' device is used;
     `progress` shows a bar on a terminal. Raises picture.PictureError for modes that have no RGB,
-    bitstream.BitstreamError for pictures beyond the format's limits and model.ModelError for a decoder
-    that is not the encoder's.
+    bitstream.BitstreamError for pictures beyond the format's limits, ValueError for a quality that is none and
+    model.ModelError for a decoder that is not the encoder's.
     """
     bitstream.check_size(*image.size)
+    if not 1 <= quality <= 10:
+        raise ValueError("the quality must be from 1 to 10")
     if effort and decoder.model_id != encoder.model_id:
         raise ModelError("the decoder is not the one that this encoder was trained with")
     parts = picture.split(image)
     height, width = parts.rgb.shape[:2]
-    config, bank = encoder.config, _bank(encoder)
+    config, bank = encoder.config, bank_of(encoder)
     latent = analyse(parts.rgb, encoder, progress=progress)
 
     def pack(B, payload):
@@ -93,6 +95,8 @@ def unpack(data, decoder):
         raise ModelError(f"the file needs the decoder {encoded.model_id.hex()}, this one is {decoder.model_id.hex()}")
     if encoded.quantize_mode != decoder.config.quantize_mode:
         raise bitstream.BitstreamError("the file is damaged (its mode is not that of its decoder)")
+    if encoded.quantize_mode != "variable" and encoded.B != decoder.config.B:
+        raise bitstream.BitstreamError("the file is damaged (its B is not that of its decoder)")
     return encoded
 
 
@@ -101,8 +105,8 @@ def read_latent(encoded, decoder):
     mode float32, in steps around zero."""
     rows, columns = -(-encoded.height // STRIDE), -(-encoded.width // STRIDE)
     if encoded.quantize_mode == "variable":
-        return variable.decode(decoder.context, _bank(decoder), encoded.payload, rows, columns, encoded.rate)[0].numpy()
-    latent = entropy.decode(encoded.payload, _bank(decoder), rows * columns)
+        return variable.decode(decoder.context, bank_of(decoder), encoded.payload, rows, columns, encoded.rate)[0].numpy()
+    latent = entropy.decode(encoded.payload, bank_of(decoder), rows * columns)
     if latent.min() < 0 or latent.max() > 2**encoded.B:
         raise entropy.PayloadError("the payload is damaged")
     return latent.reshape(-1, rows, columns)
@@ -147,7 +151,8 @@ def synthesise(latent, decoder, gray=False, rate=None, tile=tiles.TILE, progress
     return out
 
 
-def _bank(module):
+def bank_of(module):
+    """The entropy.Bank of an Encoder or Decoder; raises ModelError if it has none."""
     try:
         return entropy.Bank(module.bank["lowest"].numpy(), module.bank["frequencies"].numpy())
     except (ValueError, TypeError, KeyError, AttributeError) as error:

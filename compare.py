@@ -32,7 +32,6 @@ def parse_args():
 
 def measure(original_path, encoded_path, decoded_path):
     """One row of the table as a dict, with JPEG at the same size; sizes are those of the files on disk."""
-    from PIL import ImageOps
     import bitstream
     import metrics
     import picture
@@ -40,8 +39,8 @@ def measure(original_path, encoded_path, decoded_path):
     with open(encoded_path, "rb") as file:
         header = bitstream.unpack(file.read())
     size = os.path.getsize(encoded_path)
-    decoded = picture.read(decoded_path)
-    original = ImageOps.exif_transpose(picture.read(original_path)).convert(decoded.mode)
+    decoded = picture.pixels(picture.read(decoded_path))
+    original = picture.pixels(picture.read(original_path)).convert(decoded.mode)
     jpeg = rivals.Rival(rivals.CODECS["jpeg"], original).psnr_at(size)
     return {
         "image": os.path.basename(original_path), "mode": header.quantize_mode, "bytes": size,
@@ -55,13 +54,14 @@ def draw(threes, box):
     """Pillow image with a row for each three files: the crop of the original, of JPEG and of ours, named."""
     from PIL import Image, ImageDraw, ImageFont
     import metrics
+    import picture
     import rivals
     x, y, width, height = box
     canvas = Image.new("RGB", (6 * width + 40, (2 * height + 30) * len(threes)), "white")
     draw_on, font = ImageDraw.Draw(canvas), ImageFont.load_default(16)
     for row, (original_path, encoded_path, decoded_path) in enumerate(threes):
-        original, size = Image.open(original_path).convert("RGB"), os.path.getsize(encoded_path)
-        decoded = Image.open(decoded_path).convert("RGB")
+        original, decoded = (picture.pixels(picture.read(path)).convert("RGB") for path in (original_path, decoded_path))
+        size = os.path.getsize(encoded_path)
         rival = rivals.Rival(rivals.CODECS["jpeg"], original)
         jpeg = rival.nearest(size)
         shown = {"original": original,

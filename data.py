@@ -7,6 +7,7 @@ import io
 import os
 import sys
 import tarfile
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -15,11 +16,14 @@ from PIL import Image
 from torch.nn import functional as F
 from tqdm import tqdm
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".ppm")
+from picture import EXTENSIONS
 
 
 def read_files(paths):
-    """Yield (name, bytes) of every image in the folders and tar files `paths`, in a fixed order."""
+    """Yield (name, bytes) of every image in the folders and tar files `paths`, in a fixed order.
+
+    Raises ValueError for what is neither, and OSError.
+    """
     for path in paths:
         if os.path.isdir(path):
             for folder, folders, names in os.walk(path):
@@ -32,10 +36,13 @@ def read_files(paths):
                         with open(full, "rb") as file:
                             yield full, file.read()
         else:
-            with tarfile.open(path) as archive:
-                for member in archive:
-                    if member.isfile() and member.name.lower().endswith(EXTENSIONS):
-                        yield f"{path}/{member.name}", archive.extractfile(member).read()
+            try:
+                with tarfile.open(path) as archive:
+                    for member in archive:
+                        if member.isfile() and member.name.lower().endswith(EXTENSIONS):
+                            yield f"{path}/{member.name}", archive.extractfile(member).read()
+            except (tarfile.TarError, EOFError, zlib.error) as error:
+                raise ValueError(f"{path}: neither a folder nor a whole tar file ({error})") from error
 
 
 def decode(content):
@@ -43,10 +50,11 @@ def decode(content):
     return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
 
 
-def load_images(paths, limit=None):
+def load_images(paths, smallest=1, limit=None):
     """Decode every image below `paths` (at most `limit`) to a list of uint8 arrays (H, W, 3).
 
-    Files that cannot be decoded are left out, and counted on stderr. Raises ValueError if none is left.
+    Files that cannot be decoded are left out, and counted on stderr, and so are images with less than `smallest` pixels
+    on a side. Raises ValueError if none is left.
     """
     files = [named for _, named in zip(range(limit or 10**9), read_files(paths))]
     if not files:
@@ -66,17 +74,20 @@ def load_images(paths, limit=None):
     if unreadable:
         print(f"{len(unreadable)} of {len(files)} images cannot be read and are left out, the first is {unreadable[0]}",
               file=sys.stderr)
-    return [image for image in decoded if image is not None]
+    images = [image for image in decoded if image is not None and min(image.shape[:2]) >= smallest]
+    if not images:
+        raise ValueError(f"no image in {', '.join(paths)} is at least {smallest} pixels on both sides")
+    if len(images) + len(unreadable) < len(files):
+        print(f"{len(files) - len(images) - len(unreadable)} of {len(files)} images have less than {smallest} pixels on a side "
+              "and are left out", file=sys.stderr)
+    return images
 
 
 class Crops:
     """Random square crops of a list of images, flipped and varied in scale."""
 
     def __init__(self, images, size, device="cpu"):
-        """images: uint8 arrays (H, W, 3), those smaller than `size` are left out; size: pixels a side."""
-        images = [image for image in images if min(image.shape[:2]) >= size]
-        if not images:
-            raise ValueError(f"no image is at least {size} pixels on both sides")
+        """images: uint8 arrays (H, W, 3), none smaller than `size`, in pixels a side."""
         self.size, self.device = size, device
         self.heights, self.widths = np.array([image.shape[:2] for image in images]).T
         areas = self.heights * self.widths

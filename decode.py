@@ -17,7 +17,7 @@ def parse_args():
     parser.add_argument("--input_path", metavar="FILE", help=".encoded file to restore")
     parser.add_argument("--output_path", metavar="IMAGE", help="image to write; its extension chooses the format")
     parser.add_argument("--quantize_mode", choices=bitstream.MODES,
-                        help="refuse a file of the other mode (default: the file says)")
+                        help="refuse a file of another mode (default: the file says)")
     parser.add_argument("--decoder_path", metavar="MODEL",
                         help="decoder.model to use (default: the shipped one of the file's mode)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto",

@@ -7,6 +7,7 @@
 """
 import argparse
 import os
+import sys
 import time
 
 import bitstream
@@ -24,11 +25,11 @@ def parse_args():
     rate.add_argument("--quality", type=float, metavar="Q",
                       help="of variable mode: 1 for the smallest files to 10 for the best pictures, and between (default: 5)")
     rate.add_argument("--target_bpp", type=float, metavar="X",
-                      help="bits per pixel of the whole file that variable mode is to come near to")
+                      help="bits per pixel of the whole file that variable mode is to come near to, before --effort")
     parser.add_argument("--encoder_path", metavar="MODEL",
                         help="encoder.model to use (default: the shipped one of the mode)")
     parser.add_argument("--effort", type=int, default=0, metavar="N",
-                        help="steps of refinement to a smaller file and a better picture: 50 gives most of it, 200 all, "
+                        help="steps of refinement, to a better picture for its bytes: 50 gives most of it, 200 all, "
                              "at some 0.1 s a step for 512x512 pixels; needs decoder.model beside the encoder (default: 0)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto",
                         help="where the network runs (default: auto, a GPU if there is one)")
@@ -68,6 +69,8 @@ def main():
     if not args.quiet:
         bpp = 8 * len(data) / (image.width * image.height)
         print(f"{args.output_path}: {len(data)} bytes, {bpp:.4f} bpp, {seconds:.2f} s")
+        if args.target_bpp is not None and abs(bpp / args.target_bpp - 1) > 0.1:
+            print(f"encode.py: warning: {bpp:.4f} bpp instead of {args.target_bpp:g}", file=sys.stderr)
 
 
 if __name__ == "__main__":

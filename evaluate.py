@@ -19,7 +19,6 @@ import cli
 import results
 import tables
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".avif")
 CODECS = ("jpeg", "webp", "avif", "jpeg2000", "jxl")
 SHOWN = 3  # settings that a report has pictures of
 
@@ -57,6 +56,7 @@ def find_images(paths):
 
     A file's name is its path where two have the same one.
     """
+    from picture import EXTENSIONS
     files, empty = [], []
     for path in paths:
         found = [path]

@@ -15,7 +15,7 @@ def bits_per_position(data, decoder):
     and not equal to it. Raises what codec.decompress raises.
     """
     encoded = codec.unpack(data, decoder)
-    bank = entropy.Bank(decoder.bank["lowest"].numpy(), decoder.bank["frequencies"].numpy())
+    bank = codec.bank_of(decoder)
     if encoded.quantize_mode != "variable":
         latent = codec.read_latent(encoded, decoder)
         channels = np.arange(len(latent))[:, None, None]

@@ -100,7 +100,7 @@ def evaluate(rate_distortion, images, device="cpu"):
         f = quantize.dequantize(quantize.quantize(encoder(x), B), B)
         decoded = decoder(f).mul(255).round().clamp(0, 255) / 255
         bpps.append(prior.bits(decoder.steps(f)).sum().item() / (x.numel() / 3))
-        psnrs.append(-10 * math.log10((decoded - x).square().mean().item()))
+        psnrs.append(-10 * math.log10(max((decoded - x).square().mean().item(), 1e-10)))  # 100 dB at most
     return sum(bpps) / len(bpps), sum(psnrs) / len(psnrs)
 
 

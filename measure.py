@@ -66,7 +66,7 @@ def measure(path, name, settings, against, shown=(), device="cpu", lpips=False):
     """
     measured = Measured(name)
     try:
-        image = _pixels(picture.read(path))
+        image = picture.pixels(picture.read(path))
         measured.width, measured.height = image.size
         others = {}
         for other in map(rivals.load, against):
@@ -85,12 +85,6 @@ def measure(path, name, settings, against, shown=(), device="cpu", lpips=False):
         message = " ".join(str(error).split()) or "not enough memory"
         measured.notes.append(f"left out: {message if path in message else f'{path}: {message}'}")
     return measured
-
-
-def _pixels(image):
-    parts = picture.split(image)
-    pixels = Image.fromarray(parts.rgb)
-    return pixels.getchannel("R") if parts.one_channel else pixels
 
 
 def _measure_ours(measured, setting, image, others, is_shown, device, lpips):
@@ -118,7 +112,7 @@ def _row(name, codec_name, file, decoded, image, lpips):
     size = len(file.data)
     return {
         "image": name, "codec": codec_name, "setting": file.setting, "same bytes as": None,
-        "bytes": size, "bpp": _rounded(8 * size / (image.width * image.height), 5),
+        "bytes": size, "bpp": _rounded(8 * size / (image.width * image.height), 8),
         "PSNR": _rounded(file.psnr, 4), "MS-SSIM": _rounded(metrics.ms_ssim(decoded, image), 6),
         "LPIPS": _rounded(metrics.load_lpips()(decoded, image), 5) if lpips else None,
         "encode s": _rounded(file.encode_seconds, 4), "decode s": _rounded(file.decode_seconds, 4),

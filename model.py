@@ -8,13 +8,13 @@ network, whose last layer starts at zero.
 """
 import dataclasses
 import hashlib
-import os
 import warnings
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+import cli
 import exact
 import quantize
 import variable
@@ -300,14 +300,8 @@ def save(model, path):
         content["lambda"] = model.lambda_
     if not all(t.isfinite().all() for t in content["weights"].values()):
         raise ModelError("a weight does not fit half precision; nothing was saved")
-    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-    temporary = f"{path}.{os.getpid()}.tmp"
-    try:
+    with cli.replacing(path) as temporary:
         torch.save(content, temporary)
-        os.replace(temporary, path)
-    finally:
-        if os.path.exists(temporary):
-            os.remove(temporary)
 
 
 def load(path, kind, device="cpu"):

@@ -12,7 +12,8 @@ import torch
 BITS = {"hard": 2, "soft": 10, "variable": 10}
 # By how much thresholds move outwards, for a deviation of one step, and at most.
 DEAD_ZONE, LARGEST_DEAD_ZONE = 0.05, 0.2
-LEAST_LOG_SCALE = -3.625  # where the scale is smaller, every distance is coded as zero, with no bits
+# Where the scale is smaller, every distance is coded as zero, with no bits: part of the format, as the dead zone is not.
+LEAST_LOG_SCALE = -3.625
 
 
 def quantize(f, B):

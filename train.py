@@ -42,6 +42,8 @@ from loss import RateDistortion, VariableRateDistortion, distortion, evaluate, i
 from prior import LogisticMixturePrior
 from runlog import RunLog
 
+DRY_RUN = os.path.join("runs", "dry-run")  # the folder that may be overwritten
+
 
 def parse_args(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -66,11 +68,11 @@ def parse_args(argv=None):
     add("--seed", "of crops, noise and random weights", type=int, default=0)
     add("--device", "auto, cpu or cuda", choices=["auto", "cpu", "cuda"], default="auto")
     add("--precision", "of the networks: auto is bfloat16 on a GPU and float32 else; CPUs that have AVX512-BF16 or AMX "
-        "are twice as fast in bfloat16", choices=["auto", "float32", "bfloat16"], default="auto")
+        "are faster in bfloat16", choices=["auto", "float32", "bfloat16"], default="auto")
     add("--resume", "go on from last.pt in --output_dir if it is there", action="store_true")
     add("--dry-run", "two steps on a few images, to see whether everything is in place", action="store_true")
     args = parser.parse_args(argv)
-    multiple = model.STRIDE * (HYPER_STRIDE if args.quantize_mode == "variable" else 1)
+    multiple = multiple_of(args.quantize_mode)
     if args.crop % multiple or args.crop <= 0:
         parser.error(f"--crop must be a multiple of {multiple}")
     if args.entropy_only and args.quantize_mode != "variable":
@@ -78,10 +80,17 @@ def parse_args(argv=None):
     if min(args.steps, args.minutes, args.batch_size, args.val_every) <= 0:
         parser.error("--steps, --minutes, --batch_size and --val_every must be positive")
     args.lambda_ = args.lambda_ or model.LAMBDA[args.quantize_mode]
+    if args.dry_run and args.resume:
+        parser.error("--dry-run goes on from nothing; leave --resume out")
     if args.dry_run:
         args.steps, args.batch_size = 2, 2
-    args.output_dir = args.output_dir or os.path.join("runs", "dry-run" if args.dry_run else args.quantize_mode)
+    args.output_dir = args.output_dir or (DRY_RUN if args.dry_run else os.path.join("runs", args.quantize_mode))
     return args
+
+
+def multiple_of(mode):
+    """What the sides of images must be multiples of in training, in pixels."""
+    return model.STRIDE * (HYPER_STRIDE if mode == "variable" else 1)
 
 
 def initial_model(args, pixels):
@@ -91,6 +100,8 @@ def initial_model(args, pixels):
     if args.start_from:
         encoder, decoder = (model.load(os.path.join(args.start_from, f"{kind}.model"), kind)
                             for kind in ("encoder", "decoder"))
+        if encoder.config.quantize_mode not in (mode, "soft"):
+            raise cli.UserError(f"{args.start_from} holds a model for --quantize_mode={encoder.config.quantize_mode}")
         # Distortion at fine quantisation is in proportion to the square of the step.
         step = (encoder.lambda_ / args.lambda_) ** 0.5
         if mode == "variable" and encoder.config.quantize_mode == "soft":
@@ -108,8 +119,6 @@ def initial_model(args, pixels):
         step = 1
     if mode == "hard" and not (args.start_from and encoder.config.quantize_mode == mode):
         encoder, decoder = start.coarsen(encoder, decoder, config, pixels, step)
-    if encoder.config.quantize_mode != mode:
-        raise ValueError(f"--start_from holds a model for --quantize_mode={encoder.config.quantize_mode}")
     if mode == "variable":
         exact.thaw(encoder.context)  # loaded, it is frozen
         return VariableRateDistortion(encoder, decoder, args.entropy_only)
@@ -276,17 +285,22 @@ def train(args, workers):
     first = workers.rank == 0
     path = lambda name: os.path.join(args.output_dir, name)
     resuming = args.resume and os.path.exists(path("last.pt"))
-    if os.path.exists(path("last.pt")) and not (resuming or args.dry_run):
+    if os.path.exists(path("last.pt")) and not (resuming or args.output_dir == DRY_RUN):
         raise cli.UserError(f"{path('last.pt')}: a run is there; add --resume, or choose another --output_dir")
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # a help for debugging that costs 5 % of a step
     torch.manual_seed(args.seed)
 
-    images = data.load_images(args.data, limit=16 if args.dry_run else None)
-    held_out = data.load_images(args.val) if args.val else []
+    limit = 16 if args.dry_run else None
+    images = data.load_images(args.data, args.crop, limit)
+    held_out = data.load_images(args.val, multiple_of(args.quantize_mode), limit) if args.val else []
     crops = data.Crops(images, args.crop, workers.device)
+    frozen = bool(args.start_from)  # batch norm's statistics
     if resuming:
         saved = torch.load(path("last.pt"), map_location="cpu", weights_only=True)
+        frozen = saved["frozen"]
+        if saved["config"]["quantize_mode"] != args.quantize_mode:
+            raise cli.UserError(f"{path('last.pt')} is of --quantize_mode={saved['config']['quantize_mode']}")
         rate_distortion = empty_model(saved["config"], args.entropy_only)
     else:
         pixels = crops.sample(8 if args.dry_run else 256, np.random.default_rng(args.seed)).cpu()
@@ -298,7 +312,10 @@ def train(args, workers):
     if resuming:
         rate_distortion.load_state_dict(saved["model"])
         average.load_state_dict(saved["average"])
+        peaks = [group["peak"] for group in optimizer.param_groups]
         optimizer.load_state_dict(saved["optimizer"])
+        for group, peak in zip(optimizer.param_groups, peaks):  # of this call's --lr
+            group["peak"] = peak
         step, elapsed, best = saved["step"], saved["elapsed"], saved["best"]
     network = workers.wrap(rate_distortion)
     log = RunLog(args.output_dir, step) if first else None
@@ -322,7 +339,7 @@ def train(args, workers):
 
     def checkpoint():
         save_checkpoint(path("last.pt"), {
-            "config": config, "model": rate_distortion.state_dict(), "average": average.state_dict(),
+            "config": config, "frozen": frozen, "model": rate_distortion.state_dict(), "average": average.state_dict(),
             "optimizer": optimizer.state_dict(), "step": step, "elapsed": elapsed, "best": best})
 
     config = dataclasses.asdict(rate_distortion.encoder.config)
@@ -338,7 +355,7 @@ def train(args, workers):
         seed = [args.seed, step, workers.rank]
         torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
         x = crops.sample(args.batch_size, np.random.default_rng(seed))  # (N, 3, crop, crop)
-        sums.append(train_step(network, optimizer, x, args.lambda_, progress, bool(args.start_from), bfloat16))
+        sums.append(train_step(network, optimizer, x, args.lambda_, progress, frozen, bfloat16))
         average.update_parameters(rate_distortion)
 
         step += 1

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -90,10 +92,23 @@ def test_a_small_file_that_claims_a_huge_picture_is_refused_soon(soft_pair):
 
 def test_values_beyond_the_quantiser_are_refused(soft_pair):
     decoder = soft_pair[1]
-    payload = entropy.encode(np.full((4, 1), 1025), codec._bank(decoder))
+    payload = entropy.encode(np.full((4, 1), 1025), codec.bank_of(decoder))
     data = bitstream.pack(bitstream.Encoded("soft", 10, 16, 16, decoder.model_id, payload))
     with pytest.raises(entropy.PayloadError):
         codec.decompress(data, decoder)
+
+
+def test_another_number_of_bits_than_the_decoders_is_refused(soft_pair):
+    encoded = bitstream.unpack(codec.compress(Image.new("RGB", (16, 16)), soft_pair[0]))
+    data = bitstream.pack(dataclasses.replace(encoded, B=12))
+    with pytest.raises(bitstream.BitstreamError, match="its B"):
+        codec.decompress(data, soft_pair[1])
+
+
+@pytest.mark.parametrize("quality", [0.9, 10.5])
+def test_qualities_that_no_file_can_have_are_refused(photo, quality):
+    with pytest.raises(ValueError, match="from 1 to 10"):
+        codec.compress(Image.fromarray(photo), build_pair("variable")[0], quality=quality)
 
 
 def test_another_model_is_named(soft_pair, photo):

@@ -47,7 +47,7 @@ def test_what_is_encoded_today_is_what_was_encoded_then():
             encoded = bitstream.unpack(file.read())
         decoder = model.load(os.path.join(GOLDEN, f"{encoded.quantize_mode}.model"), "decoder")
         latent = np.load(path.replace(".encoded", ".npy"))
-        assert entropy.encode(latent.reshape(len(latent), -1), codec._bank(decoder)) == encoded.payload
+        assert entropy.encode(latent.reshape(len(latent), -1), codec.bank_of(decoder)) == encoded.payload
 
 
 def test_the_early_form_of_variable_mode_is_refused_by_name():

@@ -97,3 +97,35 @@ def test_truncated_images_are_an_error_of_ours(tmp_path, photo, extension):
     cut.write_bytes(whole.read_bytes()[:whole.stat().st_size // 2])
     with pytest.raises(picture.PictureError, match="cut"):
         picture.read(cut)
+
+
+def test_exif_that_cannot_be_read_is_left_behind(photo):
+    for exif in b"Exif\0\0rubbish", b"Exif\0\0MM\0*":
+        file = io.BytesIO()
+        Image.fromarray(photo).save(file, "PNG", exif=exif)
+        parts = picture.split(Image.open(file))
+        assert parts.exif is None and np.array_equal(parts.rgb, photo)
+
+
+@pytest.mark.parametrize("exif", [b"rubbish", b"MM\0*"])
+def test_damaged_exif_is_an_error_of_ours(photo, exif):
+    with pytest.raises(picture.PictureError, match="EXIF"):
+        picture.join(picture.Picture(photo, False, False, None, None, exif))
+
+
+def test_a_transparent_gray_level_of_16_bits_becomes_alpha(tmp_path):
+    values = np.arange(12, dtype=np.uint16).reshape(3, 4) * 5000
+    Image.fromarray(values).save(tmp_path / "a.png", transparency=15000)
+    result = through(picture.read(tmp_path / "a.png"))
+    assert result.mode == "LA"
+    assert np.array_equal(np.asarray(result.getchannel("A")), np.where(values == 15000, 0, 255))
+
+
+def test_the_limit_is_that_of_the_format_and_not_pillows(monkeypatch, photo, tmp_path):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    Image.fromarray(photo).convert("RGBA").save(tmp_path / "a.png")
+    assert through(picture.read(tmp_path / "a.png")).size == (56, 40)
+    assert Image.MAX_IMAGE_PIXELS == 100
+    monkeypatch.setattr(picture, "MAX_PIXELS", 1000)
+    with pytest.raises(picture.PictureError, match="too large"):
+        picture.read(tmp_path / "a.png")

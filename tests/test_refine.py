@@ -68,7 +68,7 @@ def test_tiles_are_refined_one_after_the_other(classic_pair, monkeypatch):
     encoder, decoder = classic_pair
     latent = codec.analyse(rgb, encoder)
     before = latent.copy()
-    refined = refine.refine(rgb, latent, encoder, decoder, codec._bank(encoder), 30, side=2)
+    refined = refine.refine(rgb, latent, encoder, decoder, codec.bank_of(encoder), 30, side=2)
     assert np.array_equal(latent, before) and refined.shape == latent.shape
     assert refined.min() >= 0 and refined.max() <= 2**encoder.config.B
     changed = (refined != latent).any(0)
@@ -76,7 +76,7 @@ def test_tiles_are_refined_one_after_the_other(classic_pair, monkeypatch):
 
     def total(values):
         pixels = codec.synthesise(values, decoder)[:75, :90].astype(float)
-        payload = codec.entropy.encode(values.reshape(len(values), -1), codec._bank(encoder))
+        payload = codec.entropy.encode(values.reshape(len(values), -1), codec.bank_of(encoder))
         return 8 * len(payload) + encoder.lambda_ * ((pixels - rgb) ** 2).mean(2).sum()
     assert total(refined) < total(latent)
 

@@ -158,6 +158,8 @@ def test_quality_and_target_bpp_choose_the_rate_of_the_default_mode(tmp_path, sc
         assert metrics.psnr(Image.open(tmp_path / "b.png"), original) > jpeg
     assert bpp["--quality=2"] < 0.6 * bpp["--quality=5"] and bpp[""] == bpp["--quality=5"]
     assert bpp["--target_bpp=0.5"] == pytest.approx(0.5, rel=0.02)
+    far = script("encode.py", "--input_path", tmp_path / "a.png", "--output_path", tmp_path / "a.encoded", "--target_bpp=50")
+    assert far.returncode == 0 and "instead of 50" in far.stderr
 
 
 @pytest.mark.parametrize("options", [["--quantize_mode=hard", "--quality=3"], ["--quantize_mode=soft", "--target_bpp=1"]])
@@ -187,6 +189,18 @@ def test_compare_measures_files_on_disk(tmp_path, script, encoded):
     assert fields["bytes"] == str(encoded.stat().st_size) and fields["PSNR"] == "inf"
     assert 20 < float(fields["JPEG PSNR"]) < 35
     assert Image.open(tmp_path / "crop.png").width == 1000
+
+
+def test_compare_takes_pictures_as_the_encoder_does(tmp_path, script, encoded):
+    """A photograph that lies on its side, with alpha, against its decoded form."""
+    lena, exif = Image.open(LENA).crop((0, 0, 300, 200)), Image.Exif()
+    exif[0x0112] = 6
+    lena.putalpha(200)
+    lena.save(tmp_path / "a.png", exif=exif)
+    lena.transpose(Image.Transpose.ROTATE_270).save(tmp_path / "decoded.png")
+    result = script("compare.py", tmp_path / "a.png", encoded, tmp_path / "decoded.png", "--picture", tmp_path / "crop.png")
+    assert result.returncode == 0, result.stderr
+    assert "inf" in result.stdout
 
 
 def test_effort_finds_the_decoder_beside_the_encoder(tmp_path, script):

@@ -237,13 +237,41 @@ def test_unreadable_images_are_left_out_and_counted(photos, capsys):
         data.load_images([str(photos / "alone")])
 
 
+def test_images_that_are_too_small_are_left_out_and_counted(photos, capsys):
+    Image.new("RGB", (500, 15)).save(photos / "flat.png")
+    assert len(data.load_images([str(photos)], 16)) == 2
+    assert "1 of 3 images have less than 16 pixels" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="at least 100 pixels"):
+        data.load_images([str(photos)], 100)
+
+
+def test_a_run_that_is_there_is_not_lost(tmp_path, script, photos):
+    args = ["train.py", "--data", photos, "--init=random", "--crop=64", "--output_dir", tmp_path]
+    assert script(*args, "--quantize_mode=soft", "--dry-run").returncode == 0
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("*.*") if path.is_file()}
+    again, other = script(*args, "--quantize_mode=soft", "--dry-run"), script(*args, "--quantize_mode=hard", "--resume")
+    assert again.returncode == other.returncode == 1
+    assert "a run is there" in again.stderr and "is of --quantize_mode=soft" in other.stderr
+    assert before == {path.name: path.read_bytes() for path in tmp_path.glob("*.*") if path.is_file()}
+
+
+def test_a_resumed_run_takes_its_learning_rate_from_the_call(tmp_path, script, photos):
+    args = ["train.py", "--data", photos, "--quantize_mode=soft", "--init=random", "--crop=32", "--batch_size=2", "--output_dir", tmp_path]
+    assert script(*args, "--steps=2").returncode == 0
+    assert script(*args, "--steps=4", "--lr=0.002", "--resume").returncode == 0
+    groups = torch.load(tmp_path / "last.pt", weights_only=True)["optimizer"]["param_groups"]
+    assert groups[0]["peak"] == 0.002
+
+
 def test_missing_data_and_failed_downloads_are_one_line(tmp_path, script, photos):
     empty = tmp_path / "empty"
     empty.mkdir()
     common = ["--quantize_mode=hard", "--crop=64", "--dry-run", "--output_dir", tmp_path / "out"]
-    for path in empty, tmp_path / "none":
+    for path in empty, tmp_path / "none", photos / "a.png":
         result = script("train.py", "--data", path, *common, "--init=random")
         assert result.returncode == 1 and len(result.stderr.splitlines()) == 1
+    wrong = script("train.py", "--data", photos, *common, "--start_from", os.path.join(ROOT, "models/model_variable"))
+    assert wrong.returncode == 1 and "holds a model for --quantize_mode=variable" in wrong.stderr.splitlines()[-1]
     # No server answers at this address: the machine has no network, or none that leads there.
     result = script("train.py", "--data", photos, *common, "--init=imagenet",
                     env={**os.environ, "HTTPS_PROXY": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9",

@@ -37,7 +37,7 @@ def test_any_latents_come_back_as_they_were_coded(variable_pair, rows, columns, 
     shapes = (1, 3, -(-rows // 4), -(-columns // 4)), (1, 4, rows, columns)
     z, b = (torch.from_numpy(random.uniform(-size, size, shape)).float() for shape in shapes)
     t = bitstream.rate(number)
-    bank = codec._bank(encoder)
+    bank = codec.bank_of(encoder)
     _, values, canvas = variable.symbols(encoder.context, z, b, t)
     quantised = canvas.latents()
     payload = variable.encode(encoder.context, bank, z, b, t)
@@ -164,9 +164,9 @@ def test_latents_that_no_encoder_makes_are_refused(variable_pair):
     encoder, decoder = variable_pair
     contexts, values, _ = variable.symbols(encoder.context, torch.zeros(1, 3, 1, 1), torch.zeros(1, 4, 1, 1), 0.0)
     values = np.append(values[:-1].astype(np.int64), 10**12)
-    payload = entropy.encode_in_context(values, contexts, codec._bank(encoder))
+    payload = entropy.encode_in_context(values, contexts, codec.bank_of(encoder))
     with pytest.raises(entropy.PayloadError):
-        variable.decode(decoder.context, codec._bank(decoder), payload, 1, 1, 0.0)
+        variable.decode(decoder.context, codec.bank_of(decoder), payload, 1, 1, 0.0)
 
 
 def test_save_and_load_give_the_same_files(variable_pair, photo, tmp_path):
