@@ -1,10 +1,11 @@
-"""The classic autoencoder: a ResNet18 analysis transform and its mirror, and their `.model` files.
+"""The autoencoders: a ResNet18 analysis transform and its mirror, and their `.model` files.
 
     pixels (N, 3, H, W) in [0, 1] -> Encoder -> latent f (N, 32, H/16, W/16) -> Decoder -> pixels
 
 H and W are multiples of 16 here; `codec.py` pads and crops. Both transforms are the sum of a linear
 path, which starts from principal components and is a working codec by itself, and a residual
-network, whose last layer starts at zero.
+network, whose last layer starts at zero. Hard and soft mode are this; VariableEncoder and
+VariableDecoder have more components, a rate, and the entropy model of `context.py`.
 """
 import dataclasses
 import hashlib
@@ -35,9 +36,9 @@ class ModelError(ValueError):
 class ModelConfig:
     """What must be known before weights can be loaded.
 
-    quantize_mode: "hard" or "soft"; B: bits of the quantiser; digits: for each of K components that the
-    networks exchange, the number of channels of f that carry it, see `quantize.split_digits`; widths:
-    channels of the trunk at strides 4, 8 and 16. Raises ValueError for what cannot be meant, so that a
+    quantize_mode: "hard" or "soft", in a VariableConfig "variable"; B: bits of the quantiser; digits: for
+    each of K components that the networks exchange, the number of channels of f that carry it, see
+    `quantize.split_digits`; widths: channels of the trunk at strides 4, 8 and 16. Raises ValueError for what cannot be meant, so that a
     file cannot ask for the memory of a million channels.
     """
     quantize_mode: str
