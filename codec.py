@@ -30,7 +30,7 @@ def compress(image, encoder, decoder=None, effort=0, quality=5, target_bpp=None,
     model.ModelError for a decoder that is not the encoder's.
     """
     bitstream.check_size(*image.size)
-    if not 1 <= quality <= 10:
+    if encoder.config.quantize_mode == "variable" and not 1 <= quality <= 10:
         raise ValueError("the quality must be from 1 to 10")
     if effort and decoder.model_id != encoder.model_id:
         raise ModelError("the decoder is not the one that this encoder was trained with")
