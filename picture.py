@@ -135,6 +135,8 @@ def _upright(image):
             upright = ImageOps.exif_transpose(image)
             exif = upright.getexif()
             return upright, exif.tobytes() if exif else None
+    except MemoryError:
+        raise
     except Exception:  # Pillow's reader can fail in any way on damaged bytes
         return image, None
 

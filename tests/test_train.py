@@ -255,12 +255,16 @@ def test_a_run_that_is_there_is_not_lost(tmp_path, script, photos):
     assert before == {path.name: path.read_bytes() for path in tmp_path.glob("*.*") if path.is_file()}
 
 
-def test_a_resumed_run_takes_its_learning_rate_from_the_call(tmp_path, script, photos):
-    args = ["train.py", "--data", photos, "--quantize_mode=soft", "--init=random", "--crop=32", "--batch_size=2", "--output_dir", tmp_path]
-    assert script(*args, "--steps=2").returncode == 0
-    assert script(*args, "--steps=4", "--lr=0.002", "--resume").returncode == 0
-    groups = torch.load(tmp_path / "last.pt", weights_only=True)["optimizer"]["param_groups"]
-    assert groups[0]["peak"] == 0.002
+def test_a_resumed_run_takes_its_learning_rate_from_the_call_and_leaves_statistics_frozen(tmp_path, script, photos):
+    args = ["train.py", "--data", photos, "--quantize_mode=soft", "--init=random", "--crop=32", "--batch_size=2", "--output_dir"]
+    first, second = tmp_path / "1", tmp_path / "2"
+    for run in (first, "--steps=2"), (second, "--steps=2", "--start_from", first), (second, "--steps=4", "--lr=0.002", "--resume"):
+        result = script(*args, *run)
+        assert result.returncode == 0, result.stderr
+    saved = torch.load(second / "last.pt", weights_only=True)
+    assert saved["step"] == 4 and saved["optimizer"]["param_groups"][0]["peak"] == 0.002
+    statistics = "encoder.bn1.running_var"
+    assert torch.equal(saved["model"][statistics], model.load(first / "encoder.model", "encoder").bn1.running_var)
 
 
 def test_missing_data_and_failed_downloads_are_one_line(tmp_path, script, photos):
