@@ -33,7 +33,9 @@ def main():
     import engine_compiled
     import engine_package
     import entropy
+    import latent_coder
     import model
+    import numpy as np
     import picture
     import quantize
     import tiles
@@ -55,29 +57,25 @@ def main():
         if mode == "variable":
             continue
 
-        latent = codec.analyse(picture.split(image).rgb, encoder).reshape(encoder.config.latent_channels, -1)
+        latent = codec.read_latent(codec.unpack(data, decoder), decoder)
         # The trained bank, and the scheme of the first implementation: one model, all 2^B + 1 values alike.
-        uniform = entropy.Bank(*entropy_start(B))
-        for name, bank, values in (("bank", codec.bank_of(decoder), latent), ("one model", uniform, latent.reshape(1, -1))):
-            payload = entropy.encode(values, bank, engine_compiled)
-            count = values.shape[1]
-            for way, run in (("encode", lambda engine: entropy.encode(values, bank, engine)),
-                             ("decode", lambda engine: entropy.decode(payload, bank, count, engine))):
+        symbols = 2**B + 2  # and the escape
+        uniform = entropy.Bank(np.zeros(1, np.int32), np.full((1, symbols), entropy.SCALE // symbols, np.int16))
+        z, b = latent_coder.latents_at(encoder, y, 0.0)
+        contexts, integers, _ = latent_coder.symbols(encoder.context, z, b, 0.0)
+        for name, bank, contexts, values in (("bank", codec.bank_of(decoder), contexts, integers),
+                                             ("one model", uniform, np.zeros(latent.size, np.int16), latent.ravel())):
+            payload = entropy.encode_in_context(values, contexts, bank, engine_compiled)
+            for way, run in (("encode", lambda engine: entropy.encode_in_context(values, contexts, bank, engine)),
+                             ("decode", lambda engine: entropy.Decoder(payload, bank, engine).decode(contexts))):
                 ours, package = seconds(lambda: run(engine_compiled), 5), seconds(lambda: run(engine_package), 1)
-                print(f"{mode}, {name}, {way} {values.size} latents, {len(payload)} bytes: "
+                print(f"{mode}, {name}, {way} {values.size} integers, {len(payload)} bytes: "
                       f"compiled {1000 * ours:.1f} ms, package {package:.2f} s, ratio {package / ours:.0f}", flush=True)
     for mode, (encode, decode) in whole.items():
         print(f"{mode}, whole encode {encode:.3f} s, {encode / networks[mode][0]:.2f} times its network, "
               f"whole decode {decode:.3f} s, {decode / networks[mode][1]:.2f} times, "
               f"both {(encode + decode) / sum(networks[mode]):.2f} times")
     print(f"soft to hard: {sum(whole['soft']) / sum(whole['hard']):.2f}")
-
-
-def entropy_start(B):
-    """Lowest integer and frequencies of one model that gives 0 ... 2^B and the escape equal chances."""
-    import numpy as np
-    symbols = 2**B + 2
-    return np.zeros(1, np.int32), np.full((1, symbols), 4096 // symbols, np.int16)
 
 
 if __name__ == "__main__":

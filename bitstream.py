@@ -62,8 +62,8 @@ class Encoded:
 
     @property
     def rate(self):
-        """t of variable mode."""
-        return rate(self.B)
+        """t of variable mode, 0 in the others."""
+        return rate(self.B) if self.quantize_mode == "variable" else 0.0
 
 
 def rate(number):

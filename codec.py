@@ -12,11 +12,11 @@ import torch
 
 import bitstream
 import entropy
+import latent_coder
 import picture
 import quantize
 import refine
 import tiles
-import variable
 from model import STRIDE, ModelError
 
 
@@ -27,38 +27,40 @@ def compress(image, encoder, decoder=None, effort=0, quality=5, target_bpp=None,
     or target_bpp: bits per pixel to come near to, before refinement. The models' device is used;
     `progress` shows a bar on a terminal. Raises picture.PictureError for modes that have no RGB,
     bitstream.BitstreamError for pictures beyond the format's limits, ValueError for a quality that is none and
-    model.ModelError for a decoder that is not the encoder's.
+    model.ModelError for a decoder that is not the encoder's, or effort with models of an earlier version.
     """
     bitstream.check_size(*image.size)
     if encoder.config.quantize_mode == "variable" and not 1 <= quality <= 10:
         raise ValueError("the quality must be from 1 to 10")
     if effort and decoder.model_id != encoder.model_id:
         raise ModelError("the decoder is not the one that this encoder was trained with")
+    if effort and encoder.context is None:
+        raise ModelError("the model is of an earlier version, whose files cannot be refined")
     parts = picture.split(image)
     height, width = parts.rgb.shape[:2]
     config, bank = encoder.config, bank_of(encoder)
-    latent = analyse(parts.rgb, encoder, progress=progress)
+    y = torch.from_numpy(analyse(parts.rgb, encoder, progress=progress))[None].to(next(encoder.parameters()).device)
 
     def pack(B, payload):
         return bitstream.pack(bitstream.Encoded(
             config.quantize_mode, B, width, height, encoder.model_id, payload,
             parts.gray, parts.one_channel, parts.alpha, parts.icc, parts.exif))
 
-    if config.quantize_mode != "variable":
-        if effort:
-            latent = refine.refine(parts.rgb, latent, encoder, decoder, bank, effort, parts.gray, progress=progress)
-        return pack(config.B, entropy.encode(latent.reshape(len(latent), -1), bank))
-
-    y = torch.from_numpy(latent)[None].to(next(encoder.parameters()).device)
+    if encoder.context is None:
+        return pack(config.B, entropy.encode(quantised(y, encoder)[0].flatten(1), bank))
 
     def code(number, effort=0):
-        t = bitstream.rate(number)
-        z, b = variable.latents_at(encoder, y, t)
+        t = 0.0 if config.on_grid else bitstream.rate(number)
+        z, b = latent_coder.latents_at(encoder, y, t)
         if effort:
-            b = refine.refine_variable(parts.rgb, z, b, t, encoder, decoder, effort, parts.gray, progress=progress)
-        return pack(number, variable.encode(encoder.context, bank, z, b, t))
+            b = refine.refine(parts.rgb, z, b, t, encoder, decoder, effort, parts.gray, progress=progress)
+        if config.on_grid:
+            b = quantize.to_components(quantised(b, encoder), config.digits, config.B)
+        return pack(number, latent_coder.encode(encoder.context, bank, z, b, t))
 
-    number = variable.rate_number(quality)
+    if config.on_grid:
+        return code(config.B, effort)
+    number = latent_coder.rate_number(quality)
     if target_bpp is not None:
         number = _nearest(lambda number: len(code(number)), target_bpp * width * height / 8)
     return code(number, effort)
@@ -104,30 +106,32 @@ def read_latent(encoded, decoder):
     """The latent (C, ceil(H/16), ceil(W/16)) in the payload of a bitstream.Encoded: integers in [0, 2^B], in variable
     mode float32, in steps around zero."""
     rows, columns = -(-encoded.height // STRIDE), -(-encoded.width // STRIDE)
-    if encoded.quantize_mode == "variable":
-        return variable.decode(decoder.context, bank_of(decoder), encoded.payload, rows, columns, encoded.rate)[0].numpy()
-    latent = entropy.decode(encoded.payload, bank_of(decoder), rows * columns)
-    if latent.min() < 0 or latent.max() > 2**encoded.B:
-        raise entropy.PayloadError("the payload is damaged")
-    return latent.reshape(-1, rows, columns)
+    bank, config = bank_of(decoder), decoder.config
+    if decoder.context is None:
+        latent = entropy.decode(encoded.payload, bank, rows * columns).reshape(-1, rows, columns)
+        if latent.min() < 0 or latent.max() > 2**encoded.B:
+            raise entropy.PayloadError("the payload is damaged")
+        return latent
+    b = latent_coder.decode(decoder.context, bank, encoded.payload, rows, columns, encoded.rate, config.limits)
+    return quantize.to_latent(b, config.digits, config.B)[0].int().numpy() if config.on_grid else b[0].numpy()
 
 
 @torch.inference_mode()
 def analyse(rgb, encoder, tile=tiles.TILE, progress=False):
-    """The latent (C, ceil(H/16), ceil(W/16)) of pixels uint8 (H, W, 3): integers in [0, 2^B], in variable mode
-    the real components, which are yet to be quantised."""
+    """The real components, float32 (K, ceil(H/16), ceil(W/16)), of pixels uint8 (H, W, 3)."""
     padded = picture.pad(rgb, STRIDE)
-    is_variable = encoder.config.quantize_mode == "variable"
 
-    def transform(part):  # uint8 (h, w, 3) -> (h/16, w/16, C)
-        x = tiles.to_tensor(part, encoder) / 255
-        latent = encoder.steps(x) if is_variable else quantize.quantize(encoder(x), encoder.config.B)
-        return latent[0].permute(1, 2, 0).cpu().numpy()
+    def transform(part):  # uint8 (h, w, 3) -> (h/16, w/16, K)
+        return encoder.steps(tiles.to_tensor(part, encoder) / 255)[0].permute(1, 2, 0).cpu().numpy()
 
-    out = np.empty((padded.shape[0] // STRIDE, padded.shape[1] // STRIDE, encoder.config.latent_channels),
-                   np.float32 if is_variable else np.int32)
+    out = np.empty((padded.shape[0] // STRIDE, padded.shape[1] // STRIDE, len(encoder.config.digits)), np.float32)
     tiles.transform(transform, padded, True, out, False, tile, progress)
     return out.transpose(2, 0, 1)
+
+
+def quantised(y, encoder):
+    """The latent of hard or soft mode, int32 (1, C, h, w) in [0, 2^B], of real components y (1, K, h, w)."""
+    return quantize.quantize(encoder.latent(y), encoder.config.B).int().cpu()
 
 
 @torch.inference_mode()

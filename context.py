@@ -1,4 +1,4 @@
-"""The entropy model of variable mode: where the probability of every latent comes from.
+"""The entropy model: where the probability of every latent comes from.
 
     z (N, Z, H/64, W/64), coded first -> features at stride 16
     then slices of channels, coarse components first, each in one to four passes over the positions
@@ -12,9 +12,10 @@ compression") divided once more; later slices know all positions of the earlier 
 passes. z is a hyperprior with means and scales (Minnen, Balle and Toderici 2018, "Joint
 autoregressive and hierarchical priors for learned image compression").
 
-What is quantised is the distance of a latent from its mean, so that a known latent is mean plus
-integer. Latents are in units of the quantisation step, which depends on the rate t, so the model
-knows t too. Positions lie in rows, (N, P, C), and channels in columns.
+In variable mode what is quantised is the distance of a latent from its mean, so that a known latent
+is mean plus integer. Latents are in units of the quantisation step, which depends on the rate t, so
+the model knows t too. In hard and soft mode latents are integers themselves, "on the grid", and t is
+0. Positions lie in rows, (N, P, C), and channels in columns.
 """
 import dataclasses
 import math
@@ -125,13 +126,13 @@ class Canvas:
 class ContextModel(nn.Module):
     """Mean and scale of z and of the latents; in float32 for training, or after `exact.freeze`.
 
-    slices: channels of each; t is the rate, (N,): 0 where the quantisation step is one unit of the latent,
-    one more for each halving.
+    slices: channels of each; on_grid: whether latents are rounded to integers, and not their distances from the mean.
+    t is the rate, (N,): 0 where the quantisation step is one unit of the latent, one more for each halving.
     """
 
-    def __init__(self, slices, hyper_channels, width, hidden):
+    def __init__(self, slices, hyper_channels, width, hidden, on_grid=False):
         super().__init__()
-        self.slices, channels = slices, sum(slices)
+        self.slices, self.on_grid, channels = slices, on_grid, sum(slices)
         self.z_mean = nn.Parameter(torch.zeros(3, hyper_channels))
         self.z_log_scale = nn.Parameter(torch.zeros(3, hyper_channels))
         self.spread = nn.Parameter(torch.zeros(3, channels))  # log2 of the deviation of the latents
@@ -185,11 +186,16 @@ class ContextModel(nn.Module):
         mean = exact.settle(mean + shift * exact.power_of_two(spread))
         return mean, exact.settle(_bounded(log_scale + spread))
 
+    def rounded(self, distance, mean, log_scale):
+        """The distances from the mean of what latents are quantised to, given theirs, all (N, P, C), as are the mean
+        and the log2 scale."""
+        return (distance + mean).round() - mean if self.on_grid else quantize.round_to_zero(distance, log_scale)
+
     def quantise(self, z, b, t, rounding, noise=False):
         """Bits of z (N,), bits of the latents (N,), and the quantised latents (N, C, H, W).
 
-        z: (N, Z, ceil(H/4), ceil(W/4)), b: (N, C, H, W), real; rounding(distance, log_scale): what distances from
-        the mean are coded as. With noise, as in training, the bits are those of distances with noise.
+        z: (N, Z, ceil(H/4), ceil(W/4)), b: (N, C, H, W), real; rounding: as `rounded`. With noise, as in training, the
+        bits are those of distances with noise.
         """
         count = lambda distance, rounded: quantize.add_noise(distance, B=0) if noise else rounded
         mean, log_scale = (p.transpose(1, 2)[..., None] for p in self.hyper_parameters(t))  # (N, Z, 1, 1)
@@ -205,7 +211,7 @@ class ContextModel(nn.Module):
             positions = canvas.positions(step.places)
             mean, log_scale = self.parameters_of(number, features.index_select(1, positions), canvas, positions, t)
             distance = rows[step.slice].index_select(1, positions) - mean
-            rounded = rounding(distance, log_scale)
+            rounded = rounding(distance, mean, log_scale)
             rate_b = rate_b + laplacian_bits(count(distance, rounded), log_scale).sum((1, 2))
             canvas.put(step.slice, positions, mean + rounded)
         return rate_z, rate_b, canvas.latents()

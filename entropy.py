@@ -1,6 +1,6 @@
 """Integers to bits and back, with a bank of adaptive models and a context for each integer that chooses one.
 
-In hard and soft mode the context is the channel, in variable mode what `context.py` finds. A model's
+The context is what `latent_coder.py` chooses, or in files of an earlier version the channel. A model's
 alphabet is the range of integers that training met, plus an escape. Every model starts from the
 probabilities found in training and forgets them slowly for those of the image. A payload is
 
@@ -14,7 +14,6 @@ import dataclasses
 import numpy as np
 
 SCALE = 4096  # probabilities are multiples of 1/4096 at the start, and never less
-WINDOW = 1024  # symbols over which SimpleAdaptiveModel forgets, at its rate of 1 - 2^-10
 ESCAPE_BITS = 16  # of a varint for most integers
 CHUNK = 1 << 20  # integers that are looked at together, so that they need little memory
 MAX_ALPHABET = 2048  # keeps the total frequency well inside the coder's 16-bit range
@@ -51,37 +50,13 @@ class Bank:
         """Symbols in each channel's alphabet, the escape included, int (C,)."""
         return np.count_nonzero(self.frequencies, axis=1)
 
-    def code_lengths(self, values, levels):
-        """Bits of each integer in 0 ... levels - 1, float64 (C, levels), where integers `values` (C, N) are coded.
-
-        The models go from the initial probabilities to the shares among `values`; this is their mean.
-        """
-        channels, symbols = self.frequencies.shape
-        index = np.asarray(values, np.int64) - self.lowest[:, None] + 1
-        index = np.where((index >= 1) & (index < self.sizes[:, None]), index, ESCAPE) + symbols * np.arange(channels)[:, None]
-        counts = np.bincount(index.ravel(), minlength=channels * symbols).reshape(channels, symbols)
-        shares = (WINDOW / SCALE * self.frequencies + counts) / (WINDOW + np.shape(values)[1])
-        bits = -np.log2(np.maximum(shares, 1 / SCALE))
-        symbol = np.arange(levels) - self.lowest[:, None] + 1
-        inside = (symbol >= 1) & (symbol < self.sizes[:, None])
-        return np.take_along_axis(bits, np.where(inside, symbol, ESCAPE), 1) + np.where(inside, 0, ESCAPE_BITS)
-
-    @classmethod
-    def fit(cls, values, rare=2e-5):
-        """Count integers `values` (C, N); those outside the range of shares above `rare` are escaped.
-
-        At 1/4096 the slot of a symbol that never comes costs all others 0.00035 bits each, as much
-        as escaping one latent in 50,000.
-        """
-        weights = []
-        for channel in np.asarray(values):
-            base = channel.min()
-            weights.append((base, np.bincount(channel - base)))
-        return cls.from_weights(weights, rare)
-
     @classmethod
     def from_weights(cls, weights, rare=2e-5):
-        """A bank of pairs (integer, weights (n,) of this and the next ones), one for each model; as `fit`."""
+        """A bank of pairs (integer, weights (n,) of this and the next ones), one for each model.
+
+        Integers outside the range of shares above `rare` are escaped: at 1/4096 the slot of a symbol that never
+        comes costs all others 0.00035 bits each, as much as escaping one latent in 50,000.
+        """
         lowest, rows = [], []
         for base, counts in weights:
             kept = np.flatnonzero(counts > rare * counts.sum())[[0, -1]]

@@ -5,7 +5,7 @@ import torch
 import codec
 import context
 import entropy
-import variable
+import latent_coder
 
 
 def bits_per_position(data, decoder):
@@ -16,7 +16,7 @@ def bits_per_position(data, decoder):
     """
     encoded = codec.unpack(data, decoder)
     bank = codec.bank_of(decoder)
-    if encoded.quantize_mode != "variable":
+    if decoder.context is None:
         latent = codec.read_latent(encoded, decoder)
         channels = np.arange(len(latent))[:, None, None]
         return _code_lengths(bank, np.broadcast_to(channels, latent.shape), latent).sum(0)
@@ -25,10 +25,10 @@ def bits_per_position(data, decoder):
     hyper = -(-rows // context.HYPER_STRIDE), -(-columns // context.HYPER_STRIDE)
     bits, hyper_bits = np.zeros(rows * columns), np.zeros(hyper[0] * hyper[1])
 
-    def watch(index, positions, mean, where, contexts, values):
-        lengths = torch.from_numpy(_code_lengths(bank, contexts.numpy(), values.numpy()))
-        (hyper_bits if index < 0 else bits)[positions.numpy()] += variable.scatter(where, lengths, mean)[0].sum(1).numpy()
-    variable.decode(decoder.context, bank, encoded.payload, rows, columns, encoded.rate, watch)
+    def watch(index, positions, choice, values):
+        lengths = torch.from_numpy(_code_lengths(bank, choice.contexts.numpy(), values.numpy()))
+        (hyper_bits if index < 0 else bits)[positions.numpy()] += choice.scatter(lengths)[0].sum(1).numpy()
+    latent_coder.decode(decoder.context, bank, encoded.payload, rows, columns, encoded.rate, decoder.config.limits, watch)
     # One position of z stands for a square of latents, which share its bits.
     shared = np.kron(hyper_bits.reshape(hyper), np.ones((context.HYPER_STRIDE,) * 2))[:rows, :columns]
     return bits.reshape(rows, columns) + shared / context.HYPER_STRIDE**2

@@ -4,8 +4,9 @@
 
 H and W are multiples of 16 here; `codec.py` pads and crops. Both transforms are the sum of a linear
 path, which starts from principal components and is a working codec by itself, and a residual
-network, whose last layer starts at zero. Hard and soft mode are this; VariableEncoder and
-VariableDecoder have more components, a rate, and the entropy model of `context.py`.
+network, whose last layer starts at zero. A model of hard and soft mode is this and the entropy model of
+`context.py`; one of variable mode has more components and a rate. Models that an earlier version made for
+hard and soft mode have no entropy model: their channels are coded each for itself.
 """
 import dataclasses
 import hashlib
@@ -17,8 +18,8 @@ from torch.nn import functional as F
 
 import cli
 import exact
+import latent_coder
 import quantize
-import variable
 from context import ContextModel
 
 STRIDE = 16
@@ -32,14 +33,19 @@ class ModelError(ValueError):
     """A `.model` file that cannot be used; the message is one line for the user."""
 
 
+def _are_counts(values, most):
+    return len(values) >= 1 and all(type(n) is int and 1 <= n <= most for n in values)
+
+
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
     """What must be known before weights can be loaded.
 
     quantize_mode: "hard" or "soft", in a VariableConfig "variable"; B: bits of the quantiser; digits: for
     each of K components that the networks exchange, the number of channels of f that carry it, see
-    `quantize.split_digits`; widths: channels of the trunk at strides 4, 8 and 16. Raises ValueError for what cannot be meant, so that a
-    file cannot ask for the memory of a million channels.
+    `quantize.split_digits`; widths: channels of the trunk at strides 4, 8 and 16. This class itself is that of
+    models without an entropy model. Raises ValueError for what cannot be meant, so that a file cannot ask for
+    the memory of a million channels.
     """
     quantize_mode: str
     B: int
@@ -49,9 +55,9 @@ class ModelConfig:
     def __post_init__(self):
         if self.B != quantize.BITS.get(self.quantize_mode):
             raise ValueError("B is not that of the mode")
-        if not (1 <= len(self.digits) <= 1024 and all(1 <= n <= 4 for n in self.digits)):
+        if len(self.digits) > 1024 or not _are_counts(self.digits, 4):
             raise ValueError("digits out of range")
-        if len(self.widths) != 3 or not all(1 <= n <= 1024 for n in self.widths):
+        if len(self.widths) != 3 or not _are_counts(self.widths, 1024):
             raise ValueError("widths out of range")
 
     @property
@@ -61,9 +67,37 @@ class ModelConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class VariableConfig(ModelConfig):
-    """A ModelConfig of variable mode; slices: channels of the latent that are coded together, all K in all;
-    entropy_widths: channels of z, of the features from it, and of the layers that give mean and scale."""
+class ContextConfig(ModelConfig):
+    """A ModelConfig with an entropy model; slices: components that are coded together, all K in all, coarse ones
+    first; entropy_widths: channels of z, of the features from it, and of the layers that give mean and scale."""
+    slices: tuple = (5, 10, 17)
+    entropy_widths: tuple = (32, 128, 160)
+
+    def __post_init__(self):
+        super().__post_init__()
+        if len(self.slices) > 16 or not _are_counts(self.slices, 1024) or sum(self.slices) != len(self.digits):
+            raise ValueError("slices do not cover the latent")
+        if self.slices[0] > 128:  # its neighbours are summed exactly, see `exact.py`
+            raise ValueError("the first slice is too large")
+        if len(self.entropy_widths) != 3 or not _are_counts(self.entropy_widths, 1024):
+            raise ValueError("entropy_widths out of range")
+
+    @property
+    def on_grid(self):
+        """Whether latents are integers, as in hard and soft mode."""
+        return self.quantize_mode != "variable"
+
+    @property
+    def limits(self):
+        """The largest magnitudes (K,) of quantised latents, in steps around zero."""
+        if not self.on_grid:
+            return torch.full((len(self.digits),), latent_coder.LARGEST + 1)
+        return quantize.limits(self.digits, self.B)
+
+
+@dataclasses.dataclass(frozen=True)
+class VariableConfig(ContextConfig):
+    """A ContextConfig of variable mode."""
     quantize_mode: str = "variable"
     B: int = 10
     digits: tuple = (1,) * 320
@@ -74,12 +108,6 @@ class VariableConfig(ModelConfig):
         super().__post_init__()
         if self.quantize_mode != "variable":
             raise ValueError("not a configuration of variable mode")
-        if not (1 <= len(self.slices) <= 16 and min(self.slices) >= 1 and sum(self.slices) == len(self.digits)):
-            raise ValueError("slices do not cover the latent")
-        if self.slices[0] > 128:  # its neighbours are summed exactly, see `exact.py`
-            raise ValueError("the first slice is too large")
-        if len(self.entropy_widths) != 3 or not all(1 <= n <= 1024 for n in self.entropy_widths):
-            raise ValueError("entropy_widths out of range")
 
 
 class BasicBlock(nn.Module):
@@ -122,6 +150,7 @@ class Encoder(nn.Module):
     def __init__(self, config):
         super().__init__()
         self.config = config
+        self.context = None   # the ContextModel, if this is a ContextEncoder
         self.bank = None      # tensors of the `entropy.Bank` that codes this latent
         self.model_id = None  # of the decoder that was trained with this encoder
         self.lambda_ = LAMBDA[config.quantize_mode]  # of its training
@@ -150,7 +179,7 @@ class Encoder(nn.Module):
 
     def latent(self, y):
         """Latent f, (N, C, H/16, W/16), real and mostly in [0, 1], of components y (N, K, H/16, W/16) in steps."""
-        return 0.5 + quantize.split_digits(y, self.config.digits, self.config.B) * 2**-self.config.B
+        return quantize.dequantize(quantize.to_latent(y, self.config.digits, self.config.B), self.config.B)
 
     def forward(self, x):
         """Latent f, (N, C, H/16, W/16), of pixels (N, 3, H, W) in [0, 1]."""
@@ -163,6 +192,7 @@ class Decoder(nn.Module):
     def __init__(self, config):
         super().__init__()
         self.config = config
+        self.context = None   # the ContextModel, if this is a ContextDecoder
         self.bank = None      # as in the encoder
         self.model_id = None  # see `compute_id`
         a, b, c = config.widths
@@ -181,9 +211,13 @@ class Decoder(nn.Module):
 
     def steps(self, f):
         """Components in steps around zero, (N, K, H/16, W/16), of latents f (N, C, H/16, W/16)."""
-        return quantize.join_digits((f - 0.5) * 2**self.config.B, self.config.digits, self.config.B)
+        return quantize.to_components(f * 2**self.config.B, self.config.digits, self.config.B)
 
-    def pixels(self, y):
+    def from_rate(self, b, t):
+        """Components y of latents b in quantisation steps at rate t, both (N, K, H/16, W/16): here there is one rate."""
+        return b
+
+    def pixels(self, y, t=None):
         """Pixels (N, 3, H, W), mostly in [0, 1], of components y (N, K, H/16, W/16) in steps."""
         x = self.neck(y / self.scale.view(1, -1, 1, 1))  # (N, 256, H/16, W/16)
         x = self.up3(self.layer3(x))                     # (N, 128, H/8, W/8)
@@ -198,26 +232,22 @@ class Decoder(nn.Module):
         return self.pixels(self.steps(f))
 
 
-class VariableEncoder(Encoder):
-    """Analysis transform for all rates, with the entropy model that codes its latents.
-
-    The rate t, (N,), halves the quantisation step for each unit; each channel has a gain besides that
-    depends on t (Cui et al. 2021, "Asymmetric gained deep image compression with continuous rate
-    adaptation").
-    """
+class ContextEncoder(Encoder):
+    """Analysis transform with the entropy model that codes its latents."""
 
     def __init__(self, config):
         super().__init__(config)
         channels = len(config.digits)
         hyper_channels, width, _ = config.entropy_widths
-        self.gain = nn.Parameter(torch.zeros(3, channels))  # log2
         self.hyper = nn.Sequential(nn.Conv2d(channels, width, 1), nn.ReLU(), nn.Conv2d(width, width, 3, 2, 1), nn.ReLU(),
                                    nn.Conv2d(width, width, 3, 2, 1), nn.ReLU(), nn.Conv2d(width, hyper_channels, 1))
-        self.context = ContextModel(config.slices, *config.entropy_widths)
+        self.context = _context_model(config)
 
     def at_rate(self, y, t):
-        """Latents in quantisation steps at rate t of components y, both (N, K, H/16, W/16)."""
-        return y * torch.exp2(t.view(-1, 1, 1, 1) + exact.polynomial(self.gain, t))
+        """Latents in quantisation steps at rate t of components y, both (N, K, H/16, W/16): here there is one rate,
+        and what matters is that digits can hold them once they are rounded."""
+        most = self.config.limits.to(y.device).view(1, -1, 1, 1) + 0.49
+        return torch.clamp(y, -most, most)
 
     def hyper_latent(self, b):
         """z, real, (N, Z, h/4, w/4), of latents b (N, K, h, w), h and w multiples of 4."""
@@ -226,7 +256,32 @@ class VariableEncoder(Encoder):
         return self.hyper[1:](features)
 
 
-class VariableDecoder(Decoder):
+class VariableEncoder(ContextEncoder):
+    """Analysis transform for all rates.
+
+    The rate t, (N,), halves the quantisation step for each unit; each channel has a gain besides that
+    depends on t (Cui et al. 2021, "Asymmetric gained deep image compression with continuous rate
+    adaptation").
+    """
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.gain = nn.Parameter(torch.zeros(3, len(config.digits)))  # log2
+
+    def at_rate(self, y, t):
+        """Latents in quantisation steps at rate t of components y, both (N, K, H/16, W/16)."""
+        return y * torch.exp2(t.view(-1, 1, 1, 1) + exact.polynomial(self.gain, t))
+
+
+class ContextDecoder(Decoder):
+    """Synthesis transform with the entropy model of its latents."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.context = _context_model(config)
+
+
+class VariableDecoder(ContextDecoder):
     """Synthesis transform for all rates: the decoder with gains, and features that the rate modulates."""
 
     def __init__(self, config):
@@ -234,7 +289,6 @@ class VariableDecoder(Decoder):
         self.gain = nn.Parameter(torch.zeros(3, len(config.digits)))  # log2, of the encoder's gain as it is undone
         a, b, c = config.widths
         self.modulation = nn.ParameterList(torch.zeros(2, 3, n) for n in (c, b, a, a))
-        self.context = ContextModel(config.slices, *config.entropy_widths)
 
     def from_rate(self, b, t):
         """Components y of latents b in quantisation steps at rate t, both (N, K, H/16, W/16)."""
@@ -255,6 +309,10 @@ class VariableDecoder(Decoder):
         return F.pixel_shuffle(self.head(x), 4) + linear + 0.5
 
 
+def _context_model(config):
+    return ContextModel(config.slices, *config.entropy_widths, on_grid=config.on_grid)
+
+
 def _half(state):
     return {name: t.half() if t.is_floating_point() else t for name, t in state.items()}
 
@@ -271,20 +329,21 @@ def compute_id(decoder):
 
 
 def make_config(fields):
-    """The ModelConfig or VariableConfig of a dict of its fields."""
-    cls = VariableConfig if fields["quantize_mode"] == "variable" else ModelConfig
+    """The ModelConfig, ContextConfig or VariableConfig of a dict of its fields."""
+    cls = VariableConfig if fields["quantize_mode"] == "variable" else ContextConfig if "slices" in fields else ModelConfig
     return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
 
 
 def coded_by(config):
     """The number of adaptive models that code the latents of a ModelConfig."""
-    return variable.context_count(config.slices) if config.quantize_mode == "variable" else config.latent_channels
+    return latent_coder.context_count(config) if isinstance(config, ContextConfig) else config.latent_channels
 
 
 def build(kind, config):
     """The "encoder" or "decoder" of a ModelConfig, untrained."""
-    classes = {"encoder": (Encoder, VariableEncoder), "decoder": (Decoder, VariableDecoder)}
-    return classes[kind][config.quantize_mode == "variable"](config)
+    classes = {ModelConfig: (Encoder, Decoder), ContextConfig: (ContextEncoder, ContextDecoder),
+               VariableConfig: (VariableEncoder, VariableDecoder)}
+    return classes[type(config)][kind == "decoder"](config)
 
 
 def save(model, path):
@@ -321,6 +380,8 @@ def load(path, kind, device="cpu"):
         config = make_config(content["config"])
         model = build(kind, config)
         model.load_state_dict(content["weights"])
+        if not all(t.isfinite().all() for t in content["weights"].values()):
+            raise ModelError(f"{path}: holds weights that are no numbers")
         bank = content["bank"]
         if bank["lowest"].dtype != torch.int32 or bank["frequencies"].dtype != torch.int16 \
                 or not len(bank["lowest"]) == len(bank["frequencies"]) == coded_by(config):
@@ -338,6 +399,6 @@ def load(path, kind, device="cpu"):
     except Exception as error:  # torch.load and a foreign file can fail in any way
         raise ModelError(f"{path}: not an AutoCompressor model") from error
     model = model.eval().to(device, memory_format=torch.channels_last)
-    if config.quantize_mode == "variable":
+    if isinstance(config, ContextConfig):
         exact.freeze(model.context)
     return model

@@ -12,7 +12,8 @@ import torch
 BITS = {"hard": 2, "soft": 10, "variable": 10}
 # By how much thresholds move outwards, for a deviation of one step, and at most.
 DEAD_ZONE, LARGEST_DEAD_ZONE = 0.05, 0.2
-# Where the scale is smaller, every distance is coded as zero, with no bits: part of the format, as the dead zone is not.
+# Where the scale is smaller, variable mode codes every distance as zero, with no bits: part of the format, as the dead zone
+# is not.
 LEAST_LOG_SCALE = -3.625
 
 
@@ -29,12 +30,6 @@ def dequantize(b, B):
 def add_noise(f, B):
     """Stand in for rounding in training: latents of any shape plus noise one step wide."""
     return f + (torch.rand_like(f) - 0.5) * 2**-B
-
-
-def round_straight_through(f, B):
-    """Round to the nearest level in [0, 1], with the gradient of the identity, and none where that clips."""
-    inside = f.clamp(-(2 ** -(B + 1)), 1 + 2 ** -(B + 1))
-    return straight_through(dequantize(quantize(f, B), B), inside)
 
 
 def straight_through(rounded, real):
@@ -54,6 +49,11 @@ def round_to_zero(distance, log_scale):
     return distance.sign() * torch.floor(distance.abs() + 0.5 - zone) * (log_scale >= LEAST_LOG_SCALE)
 
 
+def limits(digits, B):
+    """The largest magnitudes (K,) of components of `digits` digits of 2^B + 1 levels each, as integers."""
+    return torch.tensor([((2**B + 1) ** count - 1) // 2 for count in digits])
+
+
 def split_digits(y, digits, B):
     """Write K latents as D = sum(digits) latents of 2^B + 1 levels each: residual quantisation.
 
@@ -67,7 +67,7 @@ def split_digits(y, digits, B):
     base, out = 2**B + 1, []
     for part, count in zip(y.split(1, 1), digits):
         for power in range(count - 1, 0, -1):
-            coarse = torch.round(part / base**power).clamp(-(2 ** (B - 1)), 2 ** (B - 1)).detach()
+            coarse = torch.round(part / base**power).clamp(-(2 ** (B - 1)), 2 ** (B - 1))
             part = part - coarse * base**power
             out.append(coarse)
         out.append(part)
@@ -79,3 +79,14 @@ def join_digits(z, digits, B):
     base = 2**B + 1
     return torch.cat([sum(digit * base**power for power, digit in enumerate(reversed(part.split(1, 1))))
                       for part in z.split(list(digits), 1)], 1)
+
+
+def to_latent(y, digits, B):
+    """The latent, (N, D, H, W), of components y (N, K, H, W): integers in [0, 2^B] where y are integers within their
+    `limits`."""
+    return split_digits(y, digits, B) + 2**(B - 1)
+
+
+def to_components(b, digits, B):
+    """The components, float (N, K, H, W), of a latent b (N, D, H, W) in [0, 2^B]; inverse of `to_latent`."""
+    return join_digits(b.float() - 2**(B - 1), digits, B)

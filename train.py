@@ -32,14 +32,11 @@ import bitstream
 import cli
 import data
 import exact
+import latent_coder
 import model
 import quantize
 import start
-import variable
-from context import HYPER_STRIDE
-from entropy import Bank
-from loss import RateDistortion, VariableRateDistortion, distortion, evaluate, is_entropy_model, to_tensor
-from prior import LogisticMixturePrior
+from loss import MULTIPLE, RateDistortion, distortion, evaluate, is_entropy_model, to_tensor
 from runlog import RunLog
 
 DRY_RUN = os.path.join("runs", "dry-run")  # the folder that may be overwritten
@@ -57,12 +54,12 @@ def parse_args(argv=None):
     add("--init", "trunk at the start: ImageNet weights from torchvision, or random",
         choices=["imagenet", "random"], default="imagenet")
     add("--start_from", "folder of a trained encoder.model and decoder.model to start from instead")
-    add("--entropy_only", "variable mode: train the entropy model alone, with the transforms as they are", action="store_true")
+    add("--entropy_only", "train the entropy model alone, with the transforms as they are", action="store_true")
     add("--steps", "optimiser steps at most", type=int, default=100_000)
     add("--minutes", "minutes at most; the learning rate follows whichever limit is nearer", type=float,
         default=math.inf)
     add("--batch_size", "crops a step in each process", type=int, default=8)
-    add("--crop", "pixels a side, a multiple of 16, or of 64 in variable mode", type=int, default=256)
+    add("--crop", f"pixels a side, a multiple of {MULTIPLE}", type=int, default=256)
     add("--lr", "peak learning rate", type=float, default=1e-3)
     add("--val_every", "steps between validations and checkpoints", type=int, default=500)
     add("--seed", "of crops, noise and random weights", type=int, default=0)
@@ -72,11 +69,8 @@ def parse_args(argv=None):
     add("--resume", "go on from last.pt in --output_dir if it is there", action="store_true")
     add("--dry-run", "two steps on a few images, to see whether everything is in place", action="store_true")
     args = parser.parse_args(argv)
-    multiple = multiple_of(args.quantize_mode)
-    if args.crop % multiple or args.crop <= 0:
-        parser.error(f"--crop must be a multiple of {multiple}")
-    if args.entropy_only and args.quantize_mode != "variable":
-        parser.error("--entropy_only needs --quantize_mode=variable")
+    if args.crop % MULTIPLE or args.crop <= 0:
+        parser.error(f"--crop must be a multiple of {MULTIPLE}")
     if min(args.steps, args.minutes, args.batch_size, args.val_every) <= 0:
         parser.error("--steps, --minutes, --batch_size and --val_every must be positive")
     args.lambda_ = args.lambda_ or model.LAMBDA[args.quantize_mode]
@@ -88,20 +82,18 @@ def parse_args(argv=None):
     return args
 
 
-def multiple_of(mode):
-    """What the sides of images must be multiples of in training, in pixels."""
-    return model.STRIDE * (HYPER_STRIDE if mode == "variable" else 1)
-
-
 def initial_model(args, pixels):
     """The loss.RateDistortion before the first step, fitted to crops `pixels` (N, 3, H, W)."""
     mode = args.quantize_mode
-    config = model.VariableConfig() if mode == "variable" else model.ModelConfig(mode, quantize.BITS[mode])
+    config = model.VariableConfig() if mode == "variable" else model.ContextConfig(mode, quantize.BITS[mode])
     if args.start_from:
         encoder, decoder = (model.load(os.path.join(args.start_from, f"{kind}.model"), kind)
                             for kind in ("encoder", "decoder"))
         if encoder.config.quantize_mode not in (mode, "soft"):
             raise cli.UserError(f"{args.start_from} holds a model for --quantize_mode={encoder.config.quantize_mode}")
+        if encoder.context is None:
+            encoder, decoder = start.add_entropy_model(encoder, decoder, pixels)
+        exact.thaw(encoder.context)  # loaded, it is frozen
         # Distortion at fine quantisation is in proportion to the square of the step.
         step = (encoder.lambda_ / args.lambda_) ** 0.5
         if mode == "variable" and encoder.config.quantize_mode == "soft":
@@ -114,27 +106,16 @@ def initial_model(args, pixels):
         start.principal_components(encoder, decoder, pixels, step=(4e-4 / args.lambda_) ** 0.5)
         encoder.eval()
         start.set_scale(encoder, decoder, pixels)
-        if mode == "variable":
-            encoder.context.spread.data[0] = decoder.scale.log2()
         step = 1
     if mode == "hard" and not (args.start_from and encoder.config.quantize_mode == mode):
         encoder, decoder = start.coarsen(encoder, decoder, config, pixels, step)
-    if mode == "variable":
-        exact.thaw(encoder.context)  # loaded, it is frozen
-        return VariableRateDistortion(encoder, decoder, args.entropy_only)
-    prior = LogisticMixturePrior(len(encoder.config.digits))
-    with torch.no_grad():
-        y = torch.cat([encoder.eval().steps(part) for part in pixels.split(8)])
-    prior.fit(y)
-    return RateDistortion(encoder, decoder, prior)
+    return RateDistortion(encoder, decoder, args.entropy_only)
 
 
 def empty_model(config, entropy_only=False):
-    """A loss.RateDistortion for weights to be loaded into; config: dict of a model.ModelConfig."""
+    """A loss.RateDistortion for weights to be loaded into; config: dict of a model.ContextConfig."""
     config = model.make_config(config)
-    if config.quantize_mode == "variable":
-        return VariableRateDistortion(model.build("encoder", config), model.build("decoder", config), entropy_only)
-    return RateDistortion(model.Encoder(config), model.Decoder(config), LogisticMixturePrior(len(config.digits)))
+    return RateDistortion(model.build("encoder", config), model.build("decoder", config), entropy_only)
 
 
 def averaged(rate_distortion):
@@ -148,14 +129,13 @@ def averaged(rate_distortion):
 
 def build_optimizer(rate_distortion, lr):
     """Adam with a peak rate for each part: linear paths have small weights that are already good."""
-    groups = {"network": [], "linear": [], "prior": [], "entropy": []}
+    groups = {"network": [], "linear": [], "entropy": []}
     for name, parameter in rate_distortion.named_parameters():
         if not parameter.requires_grad:
             continue
         part = name.split(".")
-        groups["prior" if part[0] == "prior" else "linear" if part[1] == "linear" else
-               "entropy" if is_entropy_model(name) else "network"].append(parameter)
-    peaks = {"network": lr, "linear": lr * 0.03, "prior": lr * 5, "entropy": lr}
+        groups["linear" if part[1] == "linear" else "entropy" if is_entropy_model(name) else "network"].append(parameter)
+    peaks = {"network": lr, "linear": lr * 0.03, "entropy": lr}
     return torch.optim.Adam([{"params": groups[name], "peak": peaks[name]} for name in groups if groups[name]], lr=lr)
 
 
@@ -186,23 +166,14 @@ def train_step(network, optimizer, x, lambda_, progress, frozen=False, bfloat16=
 
 
 def fit_bank(encoder, images):
-    """The entropy.Bank of hard or soft mode, counted on uint8 images (H, W, 3)."""
-    symbols = []
-    for image in images:
-        f = encoder(to_tensor(image[:512, :512]))  # (1, C, H/16, W/16)
-        symbols.append(quantize.quantize(f, encoder.config.B)[0].flatten(1).int())
-    return Bank.fit(torch.cat(symbols, 1).numpy())
-
-
-def fit_variable_bank(encoder, images):
-    """The entropy.Bank of variable mode, counted on uint8 images (H, W, 3) at rates that take turns."""
+    """The entropy.Bank for an encoder, counted on uint8 images (H, W, 3), in variable mode at rates that take turns."""
     context = exact.freeze(copy.deepcopy(encoder.context))
     coded = []
     for i, image in enumerate(images):
-        t = bitstream.rate(37 * i % (bitstream.RATE_STEPS + 1))
-        z, b = variable.latents_at(encoder, encoder.steps(to_tensor(image[:512, :512])), t)
-        coded.append(variable.symbols(context, z, b, t)[:2])
-    return variable.fit_bank(context.slices, *map(np.concatenate, zip(*coded)))
+        t = 0.0 if context.on_grid else bitstream.rate(37 * i % (bitstream.RATE_STEPS + 1))
+        z, b = latent_coder.latents_at(encoder, encoder.steps(to_tensor(image[:512, :512])), t)
+        coded.append(latent_coder.symbols(context, z, b, t)[:2])
+    return latent_coder.fit_bank(encoder.config, *map(np.concatenate, zip(*coded)))
 
 
 def export(rate_distortion, images, lambda_, output_dir):
@@ -214,13 +185,11 @@ def export(rate_distortion, images, lambda_, output_dir):
     # The bank belongs to the rounded weights that users will load.
     for module in encoder, decoder:
         module.cpu().eval().load_state_dict({name: t.half().to(t.dtype) for name, t in module.state_dict().items()})
-    fit = fit_variable_bank if encoder.config.quantize_mode == "variable" else fit_bank
     with torch.inference_mode():
-        bank = fit(encoder, tqdm(images, "fitting the bank", disable=None))
+        bank = fit_bank(encoder, tqdm(images, "fitting the bank", disable=None))
     encoder.bank = decoder.bank = {"lowest": torch.from_numpy(bank.lowest),
                                    "frequencies": torch.from_numpy(bank.frequencies)}
-    if encoder.config.quantize_mode == "variable":
-        exact.freeze(encoder.context)
+    exact.freeze(encoder.context)
     encoder.model_id = model.compute_id(decoder)
     encoder.lambda_ = lambda_
     model.save(encoder, os.path.join(output_dir, "encoder.model"))
@@ -293,7 +262,7 @@ def train(args, workers):
 
     limit = 16 if args.dry_run else None
     images = data.load_images(args.data, args.crop, limit)
-    held_out = data.load_images(args.val, multiple_of(args.quantize_mode), limit) if args.val else []
+    held_out = data.load_images(args.val, MULTIPLE, limit) if args.val else []
     crops = data.Crops(images, args.crop, workers.device)
     frozen = bool(args.start_from)  # batch norm's statistics
     if resuming:
@@ -301,6 +270,8 @@ def train(args, workers):
         frozen = saved["frozen"]
         if saved["config"]["quantize_mode"] != args.quantize_mode:
             raise cli.UserError(f"{path('last.pt')} is of --quantize_mode={saved['config']['quantize_mode']}")
+        if "slices" not in saved["config"]:
+            raise cli.UserError(f"{path('last.pt')} is of an earlier version; --start_from can begin with its exported models")
         rate_distortion = empty_model(saved["config"], args.entropy_only)
     else:
         pixels = crops.sample(8 if args.dry_run else 256, np.random.default_rng(args.seed)).cpu()

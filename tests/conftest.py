@@ -12,39 +12,49 @@ sys.path.insert(0, ROOT)
 
 import exact
 import model
-import quantize
 import start
 import train
 
 
 def build_pair(mode, seed=0):
-    """An encoder and a decoder of a few kilobytes that reconstruct roughly, with their bank."""
+    """A small encoder and decoder that reconstruct roughly, with their bank."""
     torch.manual_seed(seed)
-    config = model.VariableConfig(digits=(1,) * 4, slices=(1, 1, 1, 1), widths=(4, 4, 4),
-                                  entropy_widths=(3, 8, 8)) if mode == "variable" else \
-        model.ModelConfig(mode, quantize.BITS[mode], digits=(2, 1, 1) if mode == "hard" else (1,) * 4, widths=(4, 4, 4))
+    sizes = {"widths": (4, 4, 4), "entropy_widths": (3, 8, 8)}
+    config = model.VariableConfig(digits=(1,) * 4, slices=(1, 1, 1, 1), **sizes) if mode == "variable" else \
+        model.ContextConfig("hard", 2, digits=(2, 1, 1), slices=(1, 1, 1), **sizes) if mode == "hard" else \
+        model.ContextConfig("soft", 10, digits=(1,) * 4, slices=(1, 1, 2), **sizes)
     encoder, decoder = model.build("encoder", config).eval(), model.build("decoder", config).eval()
     pixels = torch.rand(4, 3, 4, 4).repeat_interleave(16, 2).repeat_interleave(16, 3)
     pixels = (pixels + 0.1 * torch.rand(4, 3, 64, 64)).clamp(0, 1)
     start.principal_components(encoder, decoder, pixels, step=2.0 if mode == "hard" else 0.2)
     for layer in encoder.neck, decoder.head:
         torch.nn.init.normal_(layer.weight, std=0.02)
+    start.set_scale(encoder, decoder, pixels)
+    for parameter in (layer.weight for layer in (*encoder.context.last, *encoder.context.prediction)):
+        torch.nn.init.normal_(parameter, std=0.1)
     if mode == "variable":
-        start.set_scale(encoder, decoder, pixels)
-        encoder.context.spread.data[0] = decoder.scale.log2()
-        last = (layer.weight for layer in (*encoder.context.last, *encoder.context.prediction))
-        for parameter in (*last, encoder.gain, *decoder.modulation):
+        for parameter in (encoder.gain, *decoder.modulation):
             torch.nn.init.normal_(parameter, std=0.1)
-        decoder.context = encoder.context
+    decoder.context = encoder.context
     for module in encoder, decoder:
         module.load_state_dict({name: t.half().to(t.dtype) for name, t in module.state_dict().items()})
     images = [(image.permute(1, 2, 0) * 255).byte().numpy() for image in pixels]
     with torch.inference_mode():
-        bank = (train.fit_variable_bank if mode == "variable" else train.fit_bank)(encoder, images)
+        bank = train.fit_bank(encoder, images)
     encoder.bank = decoder.bank = {"lowest": torch.from_numpy(bank.lowest),
                                    "frequencies": torch.from_numpy(bank.frequencies)}
-    if mode == "variable":
-        exact.freeze(encoder.context)
+    exact.freeze(encoder.context)
+    encoder.model_id = decoder.model_id = model.compute_id(decoder)
+    return encoder, decoder
+
+
+def plain_pair():
+    """An encoder and a decoder of an earlier version: soft mode without an entropy model."""
+    torch.manual_seed(0)
+    encoder, decoder = model.Encoder(model.ModelConfig("soft", 10)).eval(), model.Decoder(model.ModelConfig("soft", 10)).eval()
+    encoder.linear.weight.data *= 20
+    encoder.bank = decoder.bank = {"lowest": torch.full((32,), 511, dtype=torch.int32),
+                                   "frequencies": torch.full((32, 4), 1024, dtype=torch.int16)}
     encoder.model_id = decoder.model_id = model.compute_id(decoder)
     return encoder, decoder
 

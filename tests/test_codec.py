@@ -8,9 +8,12 @@ from PIL import Image
 import bitstream
 import codec
 import entropy
+import heatmap
+import latent_coder
 import model
 import picture
-from conftest import build_pair
+import quantize
+from conftest import build_pair, plain_pair
 
 REFUSALS = (bitstream.BitstreamError, entropy.PayloadError, picture.PictureError, model.ModelError)
 
@@ -38,7 +41,8 @@ def test_any_mode(pair, photo, mode):
 def test_what_the_decoder_gets_is_what_the_encoder_gave(classic_pair, photo):
     encoder, decoder = classic_pair
     encoded = bitstream.unpack(codec.compress(Image.fromarray(photo), encoder))
-    assert np.array_equal(codec.read_latent(encoded, decoder), codec.analyse(photo, encoder))
+    components = torch.from_numpy(codec.analyse(photo, encoder))[None]
+    assert np.array_equal(codec.read_latent(encoded, decoder), codec.quantised(components, encoder)[0])
 
 
 def test_a_gray_picture_stored_as_rgb_comes_back_gray(soft_pair, photo):
@@ -90,12 +94,44 @@ def test_a_small_file_that_claims_a_huge_picture_is_refused_soon(soft_pair):
         codec.decompress(bitstream.pack(huge), decoder)
 
 
-def test_values_beyond_the_quantiser_are_refused(soft_pair):
-    decoder = soft_pair[1]
-    payload = entropy.encode(np.full((4, 1), 1025), codec.bank_of(decoder))
-    data = bitstream.pack(bitstream.Encoded("soft", 10, 16, 16, decoder.model_id, payload))
-    with pytest.raises(entropy.PayloadError):
-        codec.decompress(data, decoder)
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_values_beyond_the_quantiser_are_refused(classic_pair, sign):
+    """By the decoder and by the heat map; the outermost value is not."""
+    decoder = classic_pair[1]
+    config = decoder.config
+    for beyond in 0, 1:
+        b = sign * (config.limits + beyond).float().view(1, -1, 1, 1)
+        payload = latent_coder.encode(decoder.context, codec.bank_of(decoder), torch.zeros(1, 3, 1, 1), b, 0.0)
+        data = bitstream.pack(bitstream.Encoded(config.quantize_mode, config.B, 16, 16, decoder.model_id, payload))
+        for read in codec.decompress, heatmap.bits_per_position:
+            if beyond:
+                with pytest.raises(entropy.PayloadError):
+                    read(data, decoder)
+            else:
+                read(data, decoder)
+
+
+def test_components_far_outside_their_digits_are_clipped(classic_pair):
+    encoder, decoder = classic_pair
+    config = encoder.config
+    y = torch.tensor([-1e4, 1e4, 3e5, -0.4])[:len(config.digits)].view(1, -1, 1, 1)
+    latent = codec.quantised(y, encoder)
+    assert 0 <= latent.min() and latent.max() == 2**config.B
+    components = quantize.to_components(latent, config.digits, config.B)
+    assert components.flatten()[:2].tolist() == [-config.limits[0], config.limits[1]]
+    assert torch.equal(components, encoder.at_rate(y, torch.zeros(1)).round())
+    assert torch.equal(quantize.to_latent(components, config.digits, config.B).int(), latent)
+
+
+def test_models_of_an_earlier_version_still_code(photo, tmp_path):
+    for module, kind in zip(plain_pair(), ("encoder", "decoder")):
+        model.save(module, str(tmp_path / f"{kind}.model"))
+    pair = [model.load(tmp_path / f"{kind}.model", kind) for kind in ("encoder", "decoder")]
+    data = codec.compress(Image.fromarray(photo), pair[0])
+    expected = codec.quantised(torch.from_numpy(codec.analyse(photo, pair[0]))[None], pair[0])[0].numpy()
+    assert np.array_equal(codec.read_latent(bitstream.unpack(data), pair[1]), expected) and expected.std() > 0
+    assert codec.decompress(data, pair[1]).size == (56, 40)
+    assert heatmap.bits_per_position(data, pair[1]).shape == (3, 4)
 
 
 def test_another_number_of_bits_than_the_decoders_is_refused(soft_pair):
@@ -127,7 +163,8 @@ def test_tiles_give_the_result_of_the_whole_picture():
         if isinstance(module, torch.nn.Conv2d):
             torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
     rgb = np.random.default_rng(0).integers(0, 256, (208, 400, 3), np.uint8)
-    whole, tiled = (codec.analyse(rgb, encoder, tile=tile) for tile in (100, 4))
+    whole, tiled = (codec.quantised(torch.from_numpy(codec.analyse(rgb, encoder, tile=tile))[None], encoder)[0].numpy()
+                    for tile in (100, 4))
     assert np.abs(whole.astype(int) - tiled).max() <= 1 and (whole != tiled).mean() < 0.01
     whole, tiled = (codec.synthesise(whole, decoder, tile=tile) for tile in (100, 4))
     assert np.abs(whole.astype(int) - tiled).max() <= 1 and (whole != tiled).mean() < 0.01
