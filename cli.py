@@ -1,65 +1,52 @@
-"""What the scripts share: errors as one line, output files whole or not at all, the shipped models.
+"""What only the scripts share: errors as one line, exit codes, devices by name.
 
 Only light imports, so that `--help` answers at once.
 """
-import contextlib
 import os
 import sys
+import traceback
+from collections.abc import Callable
 
-HERE = os.path.dirname(os.path.abspath(__file__))
+from coding.errors import UserError
+
+DEBUG = "AUTOCOMPRESSOR_DEBUG"  # set it to 1 to see where an error comes from
 
 
-class UserError(Exception):
-    """Something the user can mend; the message is one line."""
+def run(main: Callable[[], None]) -> None:
+    """Call main() and exit: 0, or 1 after one line on stderr.
 
-
-def run(main):
-    """Call main() and exit: 0, or 1 after one line on stderr for an error of use or of data."""
+    An error that the user can mend is told as it is; any other is a fault of the program, and the line asks for a report.
+    """
     try:
         main()
     except KeyboardInterrupt:
         sys.exit(130)
-    except OSError as error:
-        fatal(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else error)
-    except MemoryError:
-        fatal("not enough memory")
-    except (UserError, ValueError, RuntimeError) as error:
-        fatal(error)
+    except Exception as error:
+        if os.environ.get(DEBUG) == "1":
+            traceback.print_exc()
+        fatal(_message(error))
 
 
-def fatal(message):
+def _message(error):
+    """What the user is told of an error."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "not enough memory"
+    if isinstance(error, OSError):
+        return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+    return (f"a fault of the program, {type(error).__name__}: {error}; please report it with what "
+            f"{DEBUG}=1 shows, which is where it comes from")
+
+
+def fatal(message: str) -> None:
     """Write one line on stderr and exit with code 1."""
     program = os.path.basename(sys.argv[0])
-    print(f"{program}: error: {' '.join(str(message).split())}", file=sys.stderr)
+    print(f"{program}: error: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(1)
 
 
-@contextlib.contextmanager
-def replacing(path):
-    """A temporary name beside `path`, moved to `path` when the block ends well, removed when not."""
-    if os.path.exists(path) and not os.path.isfile(path):
-        raise UserError(f"{path}: is not a file that can be written")
-    folder, name = os.path.split(path)
-    if folder:
-        os.makedirs(folder, exist_ok=True)
-    temporary = os.path.join(folder, f".{name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: {error.strerror}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            os.remove(temporary)
-
-
-def shipped_model(mode, kind):
-    """Path of the "encoder" or "decoder" that comes with the program for a mode."""
-    folder = {"hard": "model_B=2", "soft": "model_B=10", "variable": "model_variable"}[mode]
-    return os.path.join(HERE, "models", folder, f"{kind}.model")
-
-
-def pick_device(name):
+def pick_device(name: str) -> str:
     """"cpu" or "cuda" for the --device "auto", "cpu" or "cuda"."""
     import torch
     if name == "cuda" and not torch.cuda.is_available():

@@ -1,163 +1,193 @@
 """The codec as two functions: `compress` an image to bytes, `decompress` bytes to an image.
 
-    encoder = model.load("models/model_B=2/encoder.model", "encoder")
-    data = codec.compress(PIL.Image.open("photo.jpg"), encoder)
-    decoder = model.load("models/model_B=2/decoder.model", "decoder")
+    encoder = model.Encoder.load("models/model_variable/encoder.model")
+    data = codec.compress(PIL.Image.open("photo.jpg"), encoder, quality=4)
+    decoder = model.Decoder.load("models/model_variable/decoder.model")
     image = codec.decompress(data, decoder)
 
 This is the one file that knows all the parts.
 """
+import functools
+
 import numpy as np
 import torch
+from PIL import Image
 
-import bitstream
-import entropy
-import latent_coder
-import picture
-import quantize
-import refine
-import tiles
-from model import STRIDE, ModelError
+from coding import container, search, tiles
+from coding.container import ContainerError, Encoded
+from coding.latents import Latents
+from coding.modes import Setting
+from coding.tiles import STRIDE, TILE
+from model import Decoder, Encoder, ModelError
+from picture import Picture
+
+DEFAULT_QUALITY = 5
 
 
-def compress(image, encoder, decoder=None, effort=0, quality=5, target_bpp=None, progress=False):
+def compress(
+    image: Image.Image,
+    encoder: Encoder,
+    *,
+    quality: float | None = None,
+    target_bpp: float | None = None,
+    effort: int = 0,
+    decoder: Decoder | None = None,
+    progress: bool = False,
+) -> bytes:
     """Bytes of a `.encoded` file for a Pillow image of any mode and size.
 
-    effort: steps of refinement, see `refine.py`, which need the decoder; in variable mode quality: 1 to 10,
-    or target_bpp: bits per pixel to come near to, before refinement. The models' device is used;
-    `progress` shows a bar on a terminal. Raises picture.PictureError for modes that have no RGB,
-    bitstream.BitstreamError for pictures beyond the format's limits, ValueError for a quality that is none and
-    model.ModelError for a decoder that is not the encoder's, or effort with models of an earlier version.
+    quality: 1 to 10, for a model of all rates, 5 if nothing is said; or target_bpp: bits per pixel that the file comes
+    near to, before refinement.
+    effort: iterations of refinement, see `search.py`, which need the encoder's decoder.
+    progress: show a bar on a terminal. The models' device is used.
+    Raises picture.PictureError for modes that have no RGB, container.ContainerError for pictures beyond the format's
+    limits, model.ModelError for a decoder that is not the encoder's, and ValueError for options that contradict each
+    other or the model.
     """
-    bitstream.check_size(*image.size)
-    if encoder.config.quantize_mode == "variable" and not 1 <= quality <= 10:
+    _check_options(encoder, quality, target_bpp, effort, decoder)
+    container.check_size(*image.size)
+    picture = Picture.from_image(image)
+    y = analyse(picture.rgb, encoder, progress=progress)               # (1, K, h, w), real
+    setting = _choose_setting(picture, y, encoder, quality, target_bpp)
+    latents = encoder.latents_at(y, setting.t)                         # in quantization steps
+    if effort:
+        latents = search.refine(latents, setting.t, picture.rgb, encoder, decoder, effort,
+                                gray=picture.metadata.gray, progress=progress)
+    return _pack(picture, setting, encoder, encoder.coder.encode(latents, setting.t))
+
+
+def _check_options(encoder, quality, target_bpp, effort, decoder):
+    if quality is not None and target_bpp is not None:
+        raise ValueError("a quality and a target of bits per pixel contradict each other")
+    if encoder.config.mode.is_fixed and not (quality is None and target_bpp is None):
+        raise ValueError(f"a model of {encoder.config.mode.name} mode has one rate, and no quality can be asked for")
+    if quality is not None and not 1 <= quality <= 10:
         raise ValueError("the quality must be from 1 to 10")
-    if effort and decoder.model_id != encoder.model_id:
+    if target_bpp is not None and not target_bpp > 0:
+        raise ValueError("the target of bits per pixel must be positive")
+    if effort and decoder is None:
+        raise ValueError("effort needs the decoder")
+    if effort and decoder.id != encoder.decoder_id:
         raise ModelError("the decoder is not the one that this encoder was trained with")
-    if effort and encoder.context is None:
-        raise ModelError("the model is of an earlier version, whose files cannot be refined")
-    parts = picture.split(image)
-    height, width = parts.rgb.shape[:2]
-    config, bank = encoder.config, bank_of(encoder)
-    y = torch.from_numpy(analyse(parts.rgb, encoder, progress=progress))[None].to(next(encoder.parameters()).device)
-
-    def pack(B, payload):
-        return bitstream.pack(bitstream.Encoded(
-            config.quantize_mode, B, width, height, encoder.model_id, payload,
-            parts.gray, parts.one_channel, parts.alpha, parts.icc, parts.exif))
-
-    if encoder.context is None:
-        return pack(config.B, entropy.encode(quantised(y, encoder)[0].flatten(1), bank))
-
-    def code(number, effort=0):
-        t = 0.0 if config.on_grid else bitstream.rate(number)
-        z, b = latent_coder.latents_at(encoder, y, t)
-        if effort:
-            b = refine.refine(parts.rgb, z, b, t, encoder, decoder, effort, parts.gray, progress=progress)
-        if config.on_grid:
-            b = quantize.to_components(quantised(b, encoder), config.digits, config.B)
-        return pack(number, latent_coder.encode(encoder.context, bank, z, b, t))
-
-    if config.on_grid:
-        return code(config.B, effort)
-    number = latent_coder.rate_number(quality)
-    if target_bpp is not None:
-        number = _nearest(lambda number: len(code(number)), target_bpp * width * height / 8)
-    return code(number, effort)
 
 
-def _nearest(size_at, size):
-    """The number in 0 ... RATE_STEPS with size_at(number) nearest to `size`, which grows with it."""
-    low, high = 0, bitstream.RATE_STEPS
-    sizes = {number: size_at(number) for number in (low, high)}
+def _pack(picture, setting, encoder, payload):
+    return container.pack(Encoded(setting, encoder.decoder_id, picture.metadata, payload))
+
+
+def _choose_setting(picture, y, encoder, quality, target_bpp):
+    """The setting that is asked for; y: as of `analyse`."""
+    mode = encoder.config.mode
+    if target_bpp is None:
+        return Setting(mode, mode.number(quality or DEFAULT_QUALITY))
+    size = target_bpp * picture.metadata.width * picture.metadata.height / 8
+    besides_payload = len(_pack(picture, Setting(mode, mode.numbers[0]), encoder, payload=b""))
+    return Setting(mode, _number_of_size(size - besides_payload, y, encoder))
+
+
+def _number_of_size(size, y, encoder):
+    """The number of the rate whose payload comes nearest to `size` bytes; y: as of `analyse`.
+
+    Code lengths find it: those of the initial probabilities. One payload tells how much less the adaptive models need.
+    """
+    mode = encoder.config.mode
+
+    @functools.cache
+    def estimate(number):
+        t = mode.rate(number)
+        return sum(bits.sum() for bits in encoder.coder.code_lengths(encoder.latents_at(y, t), t)) / 8
+
+    number = _nearest(mode.numbers, estimate, size)
+    t = mode.rate(number)
+    needed = len(encoder.coder.encode(encoder.latents_at(y, t), t))
+    return _nearest(mode.numbers, estimate, size * estimate(number) / needed)
+
+
+def _nearest(numbers, size_at, size):
+    """The number in a range with size_at(number) nearest to `size`, which grows with it."""
+    low, high = numbers[0], numbers[-1]
     while high - low > 1:
         middle = (low + high) // 2
-        sizes[middle] = size_at(middle)
-        low, high = (middle, high) if sizes[middle] <= size else (low, middle)
-    return min(sizes, key=lambda number: abs(sizes[number] - size))
+        low, high = (middle, high) if size_at(middle) <= size else (low, middle)
+    return min((low, high), key=lambda number: abs(size_at(number) - size))
 
 
-def decompress(data, decoder, progress=False):
+def decompress(
+    data: bytes,
+    decoder: Decoder,
+    *,
+    progress: bool = False,
+) -> Image.Image:
     """The Pillow image (L, LA, RGB or RGBA) in the bytes of a `.encoded` file.
 
-    The decoder's device is used; `progress` shows a bar on a terminal. Raises bitstream.BitstreamError, entropy.PayloadError or
-    picture.PictureError for damaged data and model.ModelError if another decoder is needed.
+    The decoder's device is used; progress: show a bar on a terminal. Raises container.ContainerError, entropy.PayloadError
+    or picture.PictureError for damaged data and model.ModelError if another decoder is needed.
     """
     encoded = unpack(data, decoder)
-    latent = read_latent(encoded, decoder)
-    rgb = synthesise(latent, decoder, encoded.gray, encoded.rate, progress=progress)[:encoded.height, :encoded.width]
-    return picture.join(picture.Picture(rgb, encoded.gray, encoded.one_channel,
-                                        encoded.alpha, encoded.icc, encoded.exif))
+    y = decode_latents(encoded, decoder).y                             # (1, K, h, w), quantized
+    rgb = synthesise(y, encoded.setting.t, decoder, gray=encoded.metadata.gray, progress=progress)
+    rgb = rgb[:encoded.metadata.height, :encoded.metadata.width]
+    return Picture(rgb, encoded.metadata).to_image()
 
 
-def unpack(data, decoder):
-    """The bitstream.Encoded in the bytes `data`; raises BitstreamError or ModelError if it is none for this decoder."""
-    encoded = bitstream.unpack(data)
-    if encoded.model_id != decoder.model_id:
-        raise ModelError(f"the file needs the decoder {encoded.model_id.hex()}, this one is {decoder.model_id.hex()}")
-    if encoded.quantize_mode != decoder.config.quantize_mode:
-        raise bitstream.BitstreamError("the file is damaged (its mode is not that of its decoder)")
-    if encoded.quantize_mode != "variable" and encoded.B != decoder.config.B:
-        raise bitstream.BitstreamError("the file is damaged (its B is not that of its decoder)")
+def unpack(data: bytes, decoder: Decoder) -> Encoded:
+    """What the bytes `data` of a file hold; raises ContainerError, or ModelError if they are not for this decoder."""
+    encoded = container.unpack(data)
+    if encoded.decoder_id != decoder.id:
+        raise ModelError(f"the file needs the decoder {encoded.decoder_id.hex()}, this one is {decoder.id.hex()}")
+    if encoded.setting.mode != decoder.config.mode:
+        raise ContainerError("the file is damaged (its mode is not that of its decoder)")
     return encoded
 
 
-def read_latent(encoded, decoder):
-    """The latent (C, ceil(H/16), ceil(W/16)) in the payload of a bitstream.Encoded: integers in [0, 2^B], in variable
-    mode float32, in steps around zero."""
-    rows, columns = -(-encoded.height // STRIDE), -(-encoded.width // STRIDE)
-    bank, config = bank_of(decoder), decoder.config
-    if decoder.context is None:
-        latent = entropy.decode(encoded.payload, bank, rows * columns).reshape(-1, rows, columns)
-        if latent.min() < 0 or latent.max() > 2**encoded.B:
-            raise entropy.PayloadError("the payload is damaged")
-        return latent
-    b = latent_coder.decode(decoder.context, bank, encoded.payload, rows, columns, encoded.rate, config.limits)
-    return quantize.to_latent(b, config.digits, config.B)[0].int().numpy() if config.on_grid else b[0].numpy()
+def decode_latents(encoded: Encoded, decoder: Decoder) -> Latents:
+    """The quantized latents in the payload of a file; raises entropy.PayloadError."""
+    shape = tuple(-(-side // STRIDE) for side in (encoded.metadata.height, encoded.metadata.width))
+    return decoder.coder.decode(encoded.payload, shape, encoded.setting.t)
 
 
 @torch.inference_mode()
-def analyse(rgb, encoder, tile=tiles.TILE, progress=False):
-    """The real components, float32 (K, ceil(H/16), ceil(W/16)), of pixels uint8 (H, W, 3)."""
-    padded = picture.pad(rgb, STRIDE)
+def analyse(
+    rgb: np.ndarray,
+    encoder: Encoder,
+    tile: int = TILE,
+    progress: bool = False,
+) -> torch.Tensor:
+    """Real latents y (1, K, ceil(H/16), ceil(W/16)) of pixels uint8 (H, W, 3), on the encoder's device; tile: its side
+    in latents."""
+    padded = tiles.pad(rgb)
+    rows, columns = (side // STRIDE for side in padded.shape[:2])
 
-    def transform(part):  # uint8 (h, w, 3) -> (h/16, w/16, K)
-        return encoder.steps(tiles.to_tensor(part, encoder) / 255)[0].permute(1, 2, 0).cpu().numpy()
+    def analyse_part(pixels):  # uint8 (h, w, 3) -> (h/16, w/16, K)
+        return encoder.transform(tiles.to_tensor(pixels, encoder.device) / 255)[0].permute(1, 2, 0).cpu().numpy()
 
-    out = np.empty((padded.shape[0] // STRIDE, padded.shape[1] // STRIDE, len(encoder.config.digits)), np.float32)
-    tiles.transform(transform, padded, True, out, False, tile, progress)
-    return out.transpose(2, 0, 1)
-
-
-def quantised(y, encoder):
-    """The latent of hard or soft mode, int32 (1, C, h, w) in [0, 2^B], of real components y (1, K, h, w)."""
-    return quantize.quantize(encoder.latent(y), encoder.config.B).int().cpu()
+    y = np.empty((rows, columns, encoder.config.channels), np.float32)
+    tiles.fill(y, analyse_part, padded, out_area=tiles.in_latents, source_area=tiles.in_pixels,
+               tiles=tiles.split(rows, columns, tile), progress=progress)
+    return torch.from_numpy(y).permute(2, 0, 1)[None].to(encoder.device)
 
 
 @torch.inference_mode()
-def synthesise(latent, decoder, gray=False, rate=None, tile=tiles.TILE, progress=False):
-    """Pixels uint8 (H, W, 3), H and W multiples of 16, of a latent (C, H/16, W/16) as of `read_latent`, in variable mode
-    coded at the given rate."""
-    def transform(part):  # (h, w, C) -> uint8 (16 h, 16 w, 3)
-        b = tiles.to_tensor(part, decoder)
-        if decoder.config.quantize_mode == "variable":
-            t = torch.tensor([rate], device=b.device)
-            x = decoder.pixels(decoder.from_rate(b, t), t)
-        else:
-            x = decoder(quantize.dequantize(b, decoder.config.B))
+def synthesise(
+    y: torch.Tensor,
+    t: float,
+    decoder: Decoder,
+    gray: bool = False,
+    tile: int = TILE,
+    progress: bool = False,
+) -> np.ndarray:
+    """Pixels uint8 (16 h, 16 w, 3) of quantized latents y (1, K, h, w) at rate t; gray: without colour; tile: its side
+    in latents."""
+    rows, columns = y.shape[2:]
+    t = torch.tensor([t], device=decoder.device)
+
+    def synthesise_part(part):  # (h, w, K) -> uint8 (16 h, 16 w, 3)
+        x = decoder.transform(tiles.to_tensor(part, decoder.device), t)
         if gray:
             x = x.mean(1, keepdim=True).expand_as(x)
         return x[0].permute(1, 2, 0).mul(255).round().clamp(0, 255).byte().cpu().numpy()
 
-    _, rows, columns = latent.shape
-    out = np.empty((rows * STRIDE, columns * STRIDE, 3), np.uint8)
-    tiles.transform(transform, latent.transpose(1, 2, 0), False, out, True, tile, progress)
-    return out
-
-
-def bank_of(module):
-    """The entropy.Bank of an Encoder or Decoder; raises ModelError if it has none."""
-    try:
-        return entropy.Bank(module.bank["lowest"].numpy(), module.bank["frequencies"].numpy())
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ModelError("the model holds no usable entropy coder") from error
+    rgb = np.empty((rows * STRIDE, columns * STRIDE, 3), np.uint8)
+    tiles.fill(rgb, synthesise_part, y[0].permute(1, 2, 0).cpu().numpy(), out_area=tiles.in_pixels, source_area=tiles.in_latents,
+               tiles=tiles.split(rows, columns, tile), progress=progress)
+    return rgb

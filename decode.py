@@ -8,15 +8,16 @@ import json
 import os
 import time
 
-import bitstream
 import cli
+from coding import container
+from coding.modes import MODES
 
 
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--input_path", metavar="FILE", help=".encoded file to restore")
     parser.add_argument("--output_path", metavar="IMAGE", help="image to write; its extension chooses the format")
-    parser.add_argument("--quantize_mode", choices=bitstream.MODES,
+    parser.add_argument("--quantize_mode", choices=MODES,
                         help="refuse a file of another mode (default: the file says)")
     parser.add_argument("--decoder_path", metavar="MODEL",
                         help="decoder.model to use (default: the shipped one of the file's mode)")
@@ -45,21 +46,21 @@ def main():
     with open(args.info or args.input_path, "rb") as file:
         data = file.read()
     if args.info:
-        print(json.dumps(bitstream.describe(data), indent=2))
+        print(json.dumps(container.describe(data), indent=2))
         return
-    header = bitstream.unpack(data)
-    if args.quantize_mode not in (None, header.quantize_mode):
-        raise cli.UserError(f"{args.input_path} was encoded with --quantize_mode={header.quantize_mode}")
+    mode = container.unpack(data).setting.mode.name
+    if args.quantize_mode not in (None, mode):
+        raise cli.UserError(f"{args.input_path} was encoded with --quantize_mode={mode}")
     format_name = image_format(args.output_path)
 
     import codec
     import model
-    path = args.decoder_path or cli.shipped_model(header.quantize_mode, "decoder")
-    decoder = model.load(path, "decoder", cli.pick_device(args.device))
+    from coding.files import replacing
+    decoder = model.Decoder.load(args.decoder_path or model.shipped(mode, "decoder"), cli.pick_device(args.device))
     began = time.perf_counter()
     image = codec.decompress(data, decoder, progress=not args.quiet)
     seconds = time.perf_counter() - began
-    with cli.replacing(args.output_path) as temporary:
+    with replacing(args.output_path) as temporary:
         kept = {key: image.info[key] for key in ("exif", "icc_profile") if key in image.info}
         image.save(temporary, format_name, quality=95, **kept)
     if not args.quiet:

@@ -10,15 +10,15 @@ import os
 import sys
 import time
 
-import bitstream
 import cli
+from coding.modes import MODES
 
 
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--input_path", required=True, metavar="IMAGE", help="image to compress, any format and mode")
     parser.add_argument("--output_path", required=True, metavar="FILE", help=".encoded file to write")
-    parser.add_argument("--quantize_mode", choices=bitstream.MODES,
+    parser.add_argument("--quantize_mode", choices=MODES,
                         help="variable: any rate, see --quality; hard: B=2 and soft: B=10, two fixed rates "
                              "(default: the model's, or variable)")
     rate = parser.add_mutually_exclusive_group()
@@ -29,8 +29,8 @@ def parse_args():
     parser.add_argument("--encoder_path", metavar="MODEL",
                         help="encoder.model to use (default: the shipped one of the mode)")
     parser.add_argument("--effort", type=int, default=0, metavar="N",
-                        help="steps of refinement, to a better picture for its bytes: 50 gives most of it, 200 all, "
-                             "at some 0.1 s a step for 512x512 pixels; needs decoder.model beside the encoder (default: 0)")
+                        help="iterations of refinement, to a better picture for its bytes: 50 gives most of it, 200 all, "
+                             "at some 0.1 s each for 512x512 pixels; needs decoder.model beside the encoder (default: 0)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto",
                         help="where the network runs (default: auto, a GPU if there is one)")
     parser.add_argument("--quiet", action="store_true", help="print nothing on success")
@@ -49,28 +49,40 @@ def main():
     import codec
     import model
     import picture
+    from coding.files import replacing
 
     image = picture.read(args.input_path)
-    path = args.encoder_path or cli.shipped_model(args.quantize_mode or "variable", "encoder")
-    encoder = model.load(path, "encoder", cli.pick_device(args.device))
-    if args.quantize_mode not in (None, encoder.config.quantize_mode):
-        raise cli.UserError(f"{path} is a model for --quantize_mode={encoder.config.quantize_mode}")
-    if encoder.config.quantize_mode != "variable" and (args.quality is not None or args.target_bpp is not None):
-        raise cli.UserError("--quality and --target_bpp need --quantize_mode=variable")
+    path = args.encoder_path or model.shipped(args.quantize_mode or "variable", "encoder")
+    device = cli.pick_device(args.device)
+    encoder = model.Encoder.load(path, device)
+    check_mode(args, path, encoder.config.mode)
     decoder = None
     if args.effort:
-        decoder = model.load(os.path.join(os.path.dirname(path), "decoder.model"), "decoder", cli.pick_device(args.device))
+        decoder = model.Decoder.load(os.path.join(os.path.dirname(path), "decoder.model"), device)
 
     began = time.perf_counter()
-    data = codec.compress(image, encoder, decoder, args.effort, args.quality or 5, args.target_bpp, progress=not args.quiet)
+    data = codec.compress(image, encoder, quality=args.quality, target_bpp=args.target_bpp, effort=args.effort,
+                          decoder=decoder, progress=not args.quiet)
     seconds = time.perf_counter() - began
-    with cli.replacing(args.output_path) as temporary, open(temporary, "wb") as file:
+    with replacing(args.output_path) as temporary, open(temporary, "wb") as file:
         file.write(data)
     if not args.quiet:
-        bpp = 8 * len(data) / (image.width * image.height)
-        print(f"{args.output_path}: {len(data)} bytes, {bpp:.4f} bpp, {seconds:.2f} s")
-        if args.target_bpp is not None and abs(bpp / args.target_bpp - 1) > 0.1:
-            print(f"encode.py: warning: {bpp:.4f} bpp instead of {args.target_bpp:g}", file=sys.stderr)
+        tell(args, len(data), 8 * len(data) / (image.width * image.height), seconds)
+
+
+def check_mode(args, path, mode):
+    """Refuse options that the model in `path`, of a modes.Mode, cannot meet."""
+    if args.quantize_mode not in (None, mode.name):
+        raise cli.UserError(f"{path} is a model for --quantize_mode={mode.name}")
+    if mode.is_fixed and (args.quality is not None or args.target_bpp is not None):
+        raise cli.UserError("--quality and --target_bpp need --quantize_mode=variable")
+
+
+def tell(args, size, bpp, seconds):
+    """Print what was made: a file of `size` bytes."""
+    print(f"{args.output_path}: {size} bytes, {bpp:.4f} bpp, {seconds:.2f} s")
+    if args.target_bpp is not None and abs(bpp / args.target_bpp - 1) > 0.1:
+        print(f"encode.py: warning: {bpp:.4f} bpp instead of {args.target_bpp:g}", file=sys.stderr)
 
 
 if __name__ == "__main__":

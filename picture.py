@@ -10,28 +10,57 @@ import warnings
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
-from bitstream import MAX_PIXELS
+from coding.container import MAX_PIXELS, Metadata
+from coding.errors import UserError
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".ppm")  # of images in folders
 
 
-class PictureError(ValueError):
-    """An image that cannot be taken; the message is one line for the user."""
+class PictureError(UserError):
+    """An image that cannot be taken."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """rgb: uint8 (H, W, 3); gray: the three are equal; one_channel: they came as one;
-    alpha: PNG file of the alpha plane; icc, exif: their bytes. The last three may be None."""
+    """What the codec sees of an image: rgb, uint8 (H, W, 3), and what goes with it."""
     rgb: np.ndarray
-    gray: bool
-    one_channel: bool
-    alpha: bytes | None
-    icc: bytes | None
-    exif: bytes | None
+    metadata: Metadata
+
+    @classmethod
+    def from_image(cls, image: Image.Image) -> "Picture":
+        """The picture in a Pillow image of any mode, EXIF orientation applied. Raises PictureError."""
+        image, exif = _upright(image)
+        icc = image.info.get("icc_profile")
+        if image.mode == "CMYK":
+            image, icc = _cmyk_to_rgb(image, icc), None  # the profile speaks of inks that are gone
+        image = _to_8_bit(image)
+        alpha = None
+        if image.has_transparency_data:
+            image = image.convert("LA" if image.mode in ("L", "LA", "La") else "RGBA")
+            alpha = _to_png(image.getchannel("A"))
+        one_channel = image.mode in ("1", "L", "LA")
+        try:
+            rgb = np.asarray(image.convert("RGB"))
+        except ValueError as error:
+            raise PictureError(f"images of mode {image.mode} are not supported") from error
+        gray = one_channel or bool((rgb == rgb[:, :, :1]).all())
+        return cls(rgb, Metadata(image.width, image.height, gray, one_channel, alpha, icc or None, exif))
+
+    def to_image(self) -> Image.Image:
+        """The Pillow image, L, LA, RGB or RGBA. Raises PictureError if alpha or EXIF is damaged."""
+        image = Image.fromarray(self.rgb)
+        if self.metadata.one_channel:
+            image = image.getchannel("R")
+        if self.metadata.alpha is not None:
+            _put_alpha(image, self.metadata.alpha)
+        if self.metadata.icc:
+            image.info["icc_profile"] = self.metadata.icc
+        if self.metadata.exif:
+            image.info["exif"] = _checked_exif(self.metadata.exif)
+        return image
 
 
-def read(path):
+def read(path: str) -> Image.Image:
     """Open the image file `path`; raises PictureError or OSError if it is none or damaged."""
     try:
         with _pillow():
@@ -48,68 +77,42 @@ def read(path):
     return image
 
 
-def split(image):
-    """The `Picture` in a Pillow image of any mode, EXIF orientation applied. Raises PictureError."""
-    image, exif = _upright(image)
-    icc = image.info.get("icc_profile")
-    if image.mode == "CMYK":
-        image, icc = _cmyk_to_rgb(image, icc), None  # the profile speaks of inks that are gone
-    image = _to_8_bit(image)
-    alpha = None
-    if image.has_transparency_data:
-        image = image.convert("LA" if image.mode in ("L", "LA", "La") else "RGBA")
-        plane = io.BytesIO()
-        image.getchannel("A").save(plane, "PNG", optimize=True)
-        alpha = plane.getvalue()
-    one_channel = image.mode in ("1", "L", "LA")
-    try:
-        rgb = np.asarray(image.convert("RGB"))
-    except ValueError as error:
-        raise PictureError(f"images of mode {image.mode} are not supported") from error
-    gray = one_channel or bool((rgb == rgb[:, :, :1]).all())
-    return Picture(rgb, gray, one_channel, alpha, icc or None, exif)
-
-
-def join(picture):
-    """The Pillow image, L, LA, RGB or RGBA, of a `Picture`. Raises PictureError if its alpha or EXIF is damaged."""
-    image = Image.fromarray(picture.rgb)
-    if picture.one_channel:
-        image = image.getchannel("R")
-    if picture.alpha is not None:
-        try:
-            with _pillow():
-                plane = Image.open(io.BytesIO(picture.alpha), formats=["PNG"])
-                if plane.mode != "L" or plane.size != image.size:
-                    raise ValueError("wrong mode or size")
-                image.putalpha(plane)
-        except Exception as error:  # Pillow's reader can fail in any way on damaged bytes
-            raise PictureError("the alpha plane is damaged") from error
-    if picture.icc:
-        image.info["icc_profile"] = picture.icc
-    if picture.exif:
-        try:
-            with _pillow():
-                exif = Image.Exif()
-                exif.load(picture.exif)
-                exif.tobytes()  # what cannot be read or written here would fail when the image is saved
-        except Exception as error:
-            raise PictureError("the EXIF data is damaged") from error
-        image.info["exif"] = picture.exif
-    return image
-
-
-def pixels(image):
+def pixels(image: Image.Image) -> Image.Image:
     """The Pillow image, L or RGB, of what the codec makes of the colours of `image`: upright, without alpha and metadata.
     Raises PictureError."""
-    parts = split(image)
-    rgb = Image.fromarray(parts.rgb)
-    return rgb.getchannel("R") if parts.one_channel else rgb
+    picture = Picture.from_image(image)
+    rgb = Image.fromarray(picture.rgb)
+    return rgb.getchannel("R") if picture.metadata.one_channel else rgb
 
 
-def pad(rgb, multiple):
-    """Repeat the last row and column of pixels (H, W, 3) until H and W are multiples of `multiple`."""
-    height, width = rgb.shape[:2]
-    return np.pad(rgb, ((0, -height % multiple), (0, -width % multiple), (0, 0)), "edge")
+def _to_png(plane):
+    file = io.BytesIO()
+    plane.save(file, "PNG", optimize=True)
+    return file.getvalue()
+
+
+def _put_alpha(image, alpha):
+    """Give an image, L or RGB, the alpha plane in a PNG file."""
+    try:
+        with _pillow():
+            plane = Image.open(io.BytesIO(alpha), formats=["PNG"])
+            if plane.mode != "L" or plane.size != image.size:
+                raise PictureError("the alpha plane is damaged")
+            image.putalpha(plane)
+    except Exception as error:  # Pillow's reader can fail in any way on damaged bytes
+        raise PictureError("the alpha plane is damaged") from error
+
+
+def _checked_exif(content):
+    """EXIF bytes that can be read and written: what cannot would fail when the image is saved."""
+    try:
+        with _pillow():
+            exif = Image.Exif()
+            exif.load(content)
+            exif.tobytes()
+    except Exception as error:  # as above
+        raise PictureError("the EXIF data is damaged") from error
+    return content
 
 
 @contextlib.contextmanager

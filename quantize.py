@@ -1,65 +1,139 @@
-"""The quantiser: real latents in [0, 1] to integers in [0, 2^B] and back.
+"""The quantizer: real latents in [0, 1] to integers in [0, 2^B] and back, and what stands in for it.
 
 Two formulas, one for each phase. Inference rounds, b = floor(f * 2^B + 0.5); training cannot
 differentiate that, so it adds noise as wide as one step, f + 2^-B * u with u uniform in
 [-1/2, 1/2] (Balle et al. 2017, "End-to-end optimized image compression", section 3), or rounds
 and passes the gradient straight through (Theis et al. 2017, "Lossy image compression with
 compressive autoencoders", section 2.1).
+
+The networks exchange latents y in quantization steps around zero: y = f * 2^B - 2^(B-1). An entropy model
+gives each a mean, and a rounding policy says what its distance from the mean becomes. All policies have
+the arguments distance, mean and log_scale (log2 of the deviation), each of one shape, in steps.
 """
+import math
+from collections.abc import Sequence
+
 import torch
 
-# Bits of the latent in each mode: 2^B steps between 0 and 1. Variable mode has B = 10 + t, t the rate.
-BITS = {"hard": 2, "soft": 10, "variable": 10}
 # By how much thresholds move outwards, for a deviation of one step, and at most.
 DEAD_ZONE, LARGEST_DEAD_ZONE = 0.05, 0.2
-# Where the scale is smaller, variable mode codes every distance as zero, with no bits: part of the format, as the dead zone
-# is not.
+# Where the scale is smaller, a distance from the mean is coded as zero, with no bits: part of the format, as the dead
+# zone is not.
 LEAST_LOG_SCALE = -3.625
 
 
-def quantize(f, B):
+def quantize(f: torch.Tensor, B: int) -> torch.Tensor:
     """Round latents of any shape to integers in [0, 2^B], returned as a float tensor."""
     return torch.floor(f * 2**B + 0.5).clamp(0, 2**B)
 
 
-def dequantize(b, B):
+def dequantize(b: torch.Tensor, B: int) -> torch.Tensor:
     """Map integers in [0, 2^B] of any shape back to [0, 1]; inverse of `quantize` up to half a step."""
     return b / 2**B
 
 
-def add_noise(f, B):
+def add_noise(f: torch.Tensor, B: int) -> torch.Tensor:
     """Stand in for rounding in training: latents of any shape plus noise one step wide."""
     return f + (torch.rand_like(f) - 0.5) * 2**-B
 
 
-def straight_through(rounded, real):
+def straight_through(rounded: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
     """The values of `rounded` with the gradient of `real`, both of any shape."""
     return real + (rounded - real).detach()
 
 
-def round_to_zero(distance, log_scale):
-    """Integers, as floats, for distances from a mean in steps, of any shape; the dead zone around zero is wider
-    than the other intervals, and all are moved outwards.
+def round_to_integers(
+    distance: torch.Tensor,
+    mean: torch.Tensor,
+    log_scale: torch.Tensor,
+    B: int,
+) -> torch.Tensor:
+    """The distance from the mean of the integer that is nearest to the latent, by the formula of inference on float32 f.
+
+    It is a whole number above or below zero, not yet in [0, 2^B]: see `to_integers`.
+    """
+    f = (distance + mean).float() / 2**B + 0.5
+    return torch.floor(f * 2**B + 0.5) - 2**(B - 1) - mean
+
+
+def round_plainly(
+    distance: torch.Tensor,
+    mean: torch.Tensor,
+    log_scale: torch.Tensor,
+) -> torch.Tensor:
+    """The nearest whole distance; zero where the scale is too small for another to be coded."""
+    return distance.round() * (log_scale >= LEAST_LOG_SCALE)
+
+
+def round_with_dead_zone(
+    distance: torch.Tensor,
+    mean: torch.Tensor,
+    log_scale: torch.Tensor,
+) -> torch.Tensor:
+    """As `round_plainly`, but all thresholds are moved outwards, and the dead zone around zero is the widest interval.
 
     Of two integers the one nearer the mean costs fewer bits, by 2.04 / deviation under a Laplace distribution, and is
     worth a larger error: the rate-distortion optimal thresholds of Sullivan 1996, "Efficient scalar quantization of
-    exponential and Laplacian random variables". log_scale: log2 of the deviation.
+    exponential and Laplacian random variables".
     """
     zone = (DEAD_ZONE * torch.exp2(-log_scale)).clamp(max=LARGEST_DEAD_ZONE)
     return distance.sign() * torch.floor(distance.abs() + 0.5 - zone) * (log_scale >= LEAST_LOG_SCALE)
 
 
-def limits(digits, B):
-    """The largest magnitudes (K,) of components of `digits` digits of 2^B + 1 levels each, as integers."""
+def soften_to_integers(
+    distance: torch.Tensor,
+    mean: torch.Tensor,
+    log_scale: torch.Tensor,
+    sharpness: float,
+) -> torch.Tensor:
+    """`round_to_integers` made soft, see `soften`."""
+    return soften(distance + mean, sharpness) - mean
+
+
+def soften_plainly(
+    distance: torch.Tensor,
+    mean: torch.Tensor,
+    log_scale: torch.Tensor,
+    sharpness: float,
+) -> torch.Tensor:
+    """`round_plainly` made soft, see `soften`."""
+    return soften(distance, sharpness)
+
+
+def soften(x: torch.Tensor, sharpness: float) -> torch.Tensor:
+    """Soft rounding of x of any shape: the identity for a sharpness near 0, rounding for a large one.
+
+    Agustsson and Theis 2020, "Universally quantized neural compression", section 4.1.
+    """
+    floor = x.detach().floor()
+    return floor + 0.5 + 0.5 * torch.tanh(sharpness * (x - floor - 0.5)) / math.tanh(sharpness / 2)
+
+
+def with_noise(distance: torch.Tensor, rounded: torch.Tensor) -> torch.Tensor:
+    """What the bits of a latent are measured on in training: its distance from the mean, with noise one step wide."""
+    return add_noise(distance, B=0)
+
+
+def as_rounded(distance: torch.Tensor, rounded: torch.Tensor) -> torch.Tensor:
+    """What the bits of a latent are measured on when it is coded: the rounded distance."""
+    return rounded
+
+
+def limits(digits: Sequence[int], B: int) -> torch.Tensor:
+    """The largest magnitudes (K,) of latents of `digits` digits of 2^B + 1 levels each, as integers."""
     return torch.tensor([((2**B + 1) ** count - 1) // 2 for count in digits])
 
 
-def split_digits(y, digits, B):
-    """Write K latents as D = sum(digits) latents of 2^B + 1 levels each: residual quantisation.
+def split_digits(
+    y: torch.Tensor,
+    digits: Sequence[int],
+    B: int,
+) -> torch.Tensor:
+    """Write K latents as D = sum(digits) latents of 2^B + 1 levels each: residual quantization.
 
     Five levels cannot hold the brightness of a block; two latents of five levels hold 25. All but the
     last digit of a latent are whole numbers, and the last is what they leave, so that its rounding is
-    the rounding of the whole (multistage quantisation, Juang and Gray 1982). With one digit each this
+    the rounding of the whole (multistage quantization, Juang and Gray 1982). With one digit each this
     is the identity.
     y: (N, K, H, W), real, in steps around zero; digits: K counts; returns (N, D, H, W) in steps,
     coarse digits first, for which `join_digits` is the inverse.
@@ -74,19 +148,30 @@ def split_digits(y, digits, B):
     return torch.cat(out, 1)
 
 
-def join_digits(z, digits, B):
-    """Latents (N, K, H, W) of their digits z (N, D, H, W), both in steps around zero."""
+def join_digits(
+    parts: torch.Tensor,
+    digits: Sequence[int],
+    B: int,
+) -> torch.Tensor:
+    """Latents (N, K, H, W) of their digits (N, D, H, W), both in steps around zero."""
     base = 2**B + 1
     return torch.cat([sum(digit * base**power for power, digit in enumerate(reversed(part.split(1, 1))))
-                      for part in z.split(list(digits), 1)], 1)
+                      for part in parts.split(list(digits), 1)], 1)
 
 
-def to_latent(y, digits, B):
-    """The latent, (N, D, H, W), of components y (N, K, H, W): integers in [0, 2^B] where y are integers within their
-    `limits`."""
+def to_integers(
+    y: torch.Tensor,
+    digits: Sequence[int],
+    B: int,
+) -> torch.Tensor:
+    """The integers b in [0, 2^B], (N, D, H, W), that quantized latents y (N, K, H, W) within their `limits` stand for."""
     return split_digits(y, digits, B) + 2**(B - 1)
 
 
-def to_components(b, digits, B):
-    """The components, float (N, K, H, W), of a latent b (N, D, H, W) in [0, 2^B]; inverse of `to_latent`."""
+def from_integers(
+    b: torch.Tensor,
+    digits: Sequence[int],
+    B: int,
+) -> torch.Tensor:
+    """The latents, float (N, K, H, W), of integers b (N, D, H, W) in [0, 2^B]; inverse of `to_integers`."""
     return join_digits(b.float() - 2**(B - 1), digits, B)

@@ -8,7 +8,7 @@ class _Exhausted(Exception):
     pass
 
 
-class _BoundedDecoder(arithmetic_coding.Decoder):
+class _BoundedReader(arithmetic_coding.Decoder):
     """Reads zeros past the end, as the package does, but no more than the 15 that an encoder relies on."""
 
     spare = 15
@@ -26,7 +26,7 @@ def _models(frequencies):
     return [SimpleAdaptiveModel({s: int(f) / 4096 for s, f in enumerate(row) if f}) for row in frequencies]
 
 
-def encode(symbols, contexts, frequencies):
+def encode(symbols: np.ndarray, contexts: np.ndarray, frequencies: np.ndarray) -> bytes:
     """Code symbols (n,) with the models that contexts (n,) choose; frequencies (M, S) are their start."""
     models = _models(frequencies)
     encoder = arithmetic_coding.Encoder()
@@ -40,24 +40,24 @@ def encode(symbols, contexts, frequencies):
     return np.packbits(np.array(bits, np.uint8)).tobytes()
 
 
-class Decoder:
+class Reader:
     """Reads `code`, written by `encode` with the same `frequencies`, piece by piece."""
 
-    def __init__(self, code, frequencies):
+    def __init__(self, code: bytes, frequencies: np.ndarray):
         self._models = _models(frequencies)
         try:
-            self._decoder = _BoundedDecoder(np.unpackbits(np.frombuffer(code, np.uint8)).tolist())
+            self._reader = _BoundedReader(np.unpackbits(np.frombuffer(code, np.uint8)).tolist())
         except _Exhausted:
-            self._decoder = None
+            self._reader = None
 
-    def decode(self, contexts):
+    def read(self, contexts: np.ndarray) -> np.ndarray | None:
         """The next symbols, int32 (n,), for contexts (n,), or None where the code ends before they do."""
-        if self._decoder is None:
+        if self._reader is None:
             return None
         symbols = np.empty(len(contexts), np.int32)
         try:
             for i, context in enumerate(contexts.tolist()):
-                symbols[i] = self._decoder.decode_symbol(self._models[context].cdf())
+                symbols[i] = self._reader.decode_symbol(self._models[context].cdf())
                 self._models[context].update(int(symbols[i]))
         except _Exhausted:
             return None

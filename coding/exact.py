@@ -14,6 +14,7 @@ What happens to single numbers, not sums, is rounded by IEEE 754 alike everywher
 training: in float32 they are differentiable and round nothing.
 """
 import math
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -48,12 +49,12 @@ class Linear(nn.Linear):
 
     frozen = False
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = F.linear(x.to(self.weight.dtype), self.weight, self.bias)
         return y.double() if self.frozen else y
 
     @torch.no_grad()
-    def freeze(self):
+    def freeze(self) -> None:
         """Bring each row to its grid: the sum of magnitudes in units of the products' grid stays below 2^24."""
         bias = torch.zeros(len(self.weight)) if self.bias is None else self.bias
         rows = torch.cat([self.weight, bias[:, None]], 1).double()
@@ -71,13 +72,19 @@ class Linear(nn.Linear):
         self.frozen = True
 
 
-def float32_is_whole():
+def float32_is_whole() -> bool:
     """Whether products of float32 matrices keep 24 bits now: some settings of PyTorch and its libraries give up a part."""
     long, short = torch.full((64, 64), 4095.0), torch.full((64, 64), 63.0)
     return all((F.linear(*pair) == 64 * 63 * 4095).all() for pair in ((long, short), (short, long)))
 
 
-def suit(module):
+def arithmetic(function: Callable) -> Callable:
+    """A function, made to compute with frozen modules: without gradients, and without the caller's autocast, which would
+    round to bfloat16."""
+    return torch.inference_mode()(torch.autocast("cpu", enabled=False)(function))
+
+
+def suit(module: nn.Module) -> nn.Module:
     """Let the frozen layers of a module compute in float32 where that is exact at present, else in float64; returns it."""
     dtype = torch.float32 if float32_is_whole() else torch.float64
     for layer in module.modules():
@@ -87,7 +94,7 @@ def suit(module):
 
 
 @torch.no_grad()
-def freeze(module):
+def freeze(module: nn.Module) -> nn.Module:
     """Bring a module's parameters to the grids of exact arithmetic, in place; returns it."""
     module.double().cpu().eval()
     layers = [layer for layer in module.modules() if isinstance(layer, Linear)]
@@ -101,8 +108,8 @@ def freeze(module):
     return module
 
 
-def thaw(module):
-    """Bring a module back to float32 and gradients, in place; returns it."""
+def thaw(module: nn.Module) -> nn.Module:
+    """Bring a frozen module back to float32 and gradients, in place; returns it."""
     for layer in module.modules():
         if isinstance(layer, Linear):
             layer.frozen = False
@@ -114,32 +121,32 @@ def _to_grid(x, bits):
     return x.mul_(2**bits).round_().div_(2**bits) if x.dtype == torch.float64 else x
 
 
-def settle(x):
+def settle(x: torch.Tensor) -> torch.Tensor:
     """Activations of any shape rounded to their grid and range; in float32 only brought to the range."""
     return _to_grid(x.clamp(-MOST_ACTIVATION, MOST_ACTIVATION), ACTIVATION_BITS)
 
 
-def activate(x):
+def activate(x: torch.Tensor) -> torch.Tensor:
     """Zero for what is negative, the rest brought to the grid and range of inputs: what is between exact layers."""
     return _to_grid(x.clamp(0, MOST_INPUT), INPUT_BITS)
 
 
-def power_of_two(x):
+def power_of_two(x: torch.Tensor) -> torch.Tensor:
     """2^x of settled x of any shape, from a table in float64."""
     if x.dtype != torch.float64:
         return torch.exp2(x)
-    steps = (x * 2**EXPONENT_BITS).round().long()
-    whole = (steps >> EXPONENT_BITS) + 1023 << 52  # the bits of a power of two; library functions may be off by one
-    return ROOTS[steps % 2**EXPONENT_BITS] * whole.view(torch.float64)
+    parts = (x * 2**EXPONENT_BITS).round().long()  # 64ths
+    whole = (parts >> EXPONENT_BITS) + 1023 << 52  # the bits of a power of two; library functions may be off by one
+    return ROOTS[parts % 2**EXPONENT_BITS] * whole.view(torch.float64)
 
 
-def signed_log(x):
+def signed_log(x: torch.Tensor) -> torch.Tensor:
     """sign(x) log2(1 + |x|), between powers of two by straight lines, on the grid and in the range of inputs."""
     mantissa, exponent = torch.frexp(1 + x.abs())
     return _to_grid(x.sign() * (exponent + 2 * mantissa - 2), INPUT_BITS)
 
 
-def polynomial(coefficients, t):
+def polynomial(coefficients: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
     """c0 + c1 t + c2 t^2, settled, (N, C, 1, 1), of coefficients (3, C) at t (N,), multiples of 1/64."""
     t = t.view(-1, 1)
     c0, c1, c2 = coefficients

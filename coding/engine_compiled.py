@@ -108,21 +108,21 @@ def _start(frequencies):
     return frequency / 4096, frequency, np.count_nonzero(frequency, axis=1), frequency.sum(1, dtype=np.int64)
 
 
-def encode(symbols, contexts, frequencies):
+def encode(symbols: np.ndarray, contexts: np.ndarray, frequencies: np.ndarray) -> bytes:
     """Code symbols (n,) with the models that contexts (n,) choose; frequencies (M, S) are their start."""
     out = np.zeros(2 * len(symbols) + 8, np.uint8)  # a symbol shifts the 16-bit range by 16 at most
     bits = _encode(symbols, contexts, *_start(frequencies), out)
     return out[:(bits + 7) // 8].tobytes()
 
 
-class Decoder:
+class Reader:
     """Reads `code`, written by `encode` with the same `frequencies`, piece by piece."""
 
-    def __init__(self, code, frequencies):
+    def __init__(self, code: bytes, frequencies: np.ndarray):
         self._code, self._models = np.frombuffer(code, np.uint8), _start(frequencies)
         self._state = np.array([0, TOP, 0, 0])  # low, high, value, bits read
 
-    def decode(self, contexts):
+    def read(self, contexts: np.ndarray) -> np.ndarray | None:
         """The next symbols, int32 (n,), for contexts (n,), or None where the code ends before they do."""
         symbols = np.empty(len(contexts), np.int32)
         complete = _decode(self._code, contexts, *self._models, self._state, symbols)

@@ -1,8 +1,8 @@
 """Integers to bits and back, with a bank of adaptive models and a context for each integer that chooses one.
 
-The context is what `latent_coder.py` chooses, or in files of an earlier version the channel. A model's
-alphabet is the range of integers that training met, plus an escape. Every model starts from the
-probabilities found in training and forgets them slowly for those of the image. A payload is
+The context is what `latents.py` chooses. A model's alphabet is the range of integers that training met,
+plus an escape. Every model starts from the probabilities found in training and forgets them slowly for
+those of the image. A payload is
 
     varint n | n escaped integers as zigzag varints | arithmetic code of all symbols, in coding order
 
@@ -10,23 +10,27 @@ Two engines write the same bytes: `engine_package` is the package arithmetic-com
 `engine_compiled` the same arithmetic in a compiled loop, some hundred times faster.
 """
 import dataclasses
+from collections.abc import Iterable
+from types import ModuleType
 
 import numpy as np
 
+from coding.errors import UserError
+
 SCALE = 4096  # probabilities are multiples of 1/4096 at the start, and never less
+ESCAPE = 0    # the symbol of an integer outside the alphabet
 ESCAPE_BITS = 16  # of a varint for most integers
 CHUNK = 1 << 20  # integers that are looked at together, so that they need little memory
 MAX_ALPHABET = 2048  # keeps the total frequency well inside the coder's 16-bit range
-ESCAPE = 0
 
 
-class PayloadError(ValueError):
-    """A payload that no encoder wrote; the message is one line for the user."""
+class PayloadError(UserError):
+    """A payload that no encoder wrote."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Bank:
-    """Initial state of C adaptive models, one for each channel or context.
+    """Initial state of C adaptive models, one for each context.
 
     lowest: int32 (C,), the integer of symbol 1; symbol 0 is the escape.
     frequencies: int16 (C, S), initial probabilities in 1/4096, at least 1, then zeros past the
@@ -36,8 +40,10 @@ class Bank:
     frequencies: np.ndarray
 
     def __post_init__(self):
-        channels, symbols = self.frequencies.shape
-        if self.lowest.shape != (channels,) or not 2 <= symbols <= MAX_ALPHABET:
+        if self.lowest.dtype != np.int32 or self.frequencies.dtype != np.int16 or self.frequencies.ndim != 2:
+            raise ValueError("bank has the wrong type")
+        count, symbols = self.frequencies.shape
+        if self.lowest.shape != (count,) or not 2 <= symbols <= MAX_ALPHABET:
             raise ValueError("bank has the wrong shape")
         used = np.arange(symbols) < self.sizes[:, None]
         if (self.sizes < 2).any() or ((self.frequencies > 0) != used).any():
@@ -45,13 +51,20 @@ class Bank:
         if (self.frequencies.sum(1, dtype=np.int64) > SCALE + self.sizes).any():
             raise ValueError("bank has probabilities of more than one in all")
 
+    def __len__(self):
+        return len(self.lowest)
+
     @property
-    def sizes(self):
-        """Symbols in each channel's alphabet, the escape included, int (C,)."""
+    def sizes(self) -> np.ndarray:
+        """Symbols in each model's alphabet, the escape included, int (C,)."""
         return np.count_nonzero(self.frequencies, axis=1)
 
     @classmethod
-    def from_weights(cls, weights, rare=2e-5):
+    def from_weights(
+        cls,
+        weights: Iterable[tuple[int, np.ndarray]],
+        rare: float = 2e-5,
+    ) -> "Bank":
         """A bank of pairs (integer, weights (n,) of this and the next ones), one for each model.
 
         Integers outside the range of shares above `rare` are escaped: at 1/4096 the slot of a symbol that never
@@ -59,15 +72,25 @@ class Bank:
         """
         lowest, rows = [], []
         for base, counts in weights:
-            kept = np.flatnonzero(counts > rare * counts.sum())[[0, -1]]
-            kept[1] = min(kept[1], kept[0] + MAX_ALPHABET - 2)
-            inside = counts[kept[0]:kept[1] + 1]
-            lowest.append(base + kept[0])
+            first, last = np.flatnonzero(counts > rare * counts.sum())[[0, -1]]
+            last = min(last, first + MAX_ALPHABET - 2)
+            inside = counts[first:last + 1]
+            lowest.append(base + first)
             rows.append(_to_frequencies(np.concatenate([[counts.sum() - inside.sum()], inside])))
         frequencies = np.zeros((len(rows), max(map(len, rows))), np.int16)
         for row, filled in zip(frequencies, rows):
             row[:len(filled)] = filled
         return cls(np.array(lowest, np.int32), frequencies)
+
+    def code_lengths(self, values: np.ndarray, contexts: np.ndarray) -> np.ndarray:
+        """Bits, float64 (n,), of integers `values` (n,) in contexts (n,) under the initial probabilities.
+
+        The models adapt to a picture, so that their sum is near the size of a payload and not equal to it.
+        """
+        symbols = values - self.lowest[contexts] + 1
+        inside = (symbols >= 1) & (symbols < self.sizes[contexts])
+        shares = self.frequencies[contexts, np.where(inside, symbols, ESCAPE)] / SCALE
+        return np.where(inside, 0, ESCAPE_BITS) - np.log2(shares)
 
 
 def _to_frequencies(counts):
@@ -80,66 +103,70 @@ def _to_frequencies(counts):
     return frequencies + 1
 
 
-def default_engine():
+def default_engine() -> ModuleType:
     """The compiled engine, or the package where numba is missing."""
     try:
-        import engine_compiled
+        from coding import engine_compiled
         return engine_compiled
     except ImportError:
-        import engine_package
+        from coding import engine_package
         return engine_package
 
 
-def encode(values, bank, engine=None):
-    """Bytes that hold the integers `values`, any of 64 bits, of shape (C, N), channel c coded by model c."""
-    values = np.asarray(values, np.int64)
-    return encode_in_context(values.ravel(), _contexts(bank, values.shape[1]), bank, engine)
-
-
-def encode_in_context(values, contexts, bank, engine=None):
-    """Bytes that hold the integers `values` (n,), any of 64 bits, coded by the models `contexts` (n,)."""
+def encode(
+    values: np.ndarray,
+    contexts: np.ndarray,
+    bank: Bank,
+    engine: ModuleType | None = None,
+) -> bytes:
+    """The payload of the integers `values` (n,), any of 64 bits, each coded by the model that contexts (n,) names."""
     contexts, values = np.asarray(contexts, np.int16), np.asarray(values)
-    lowest, inside = bank.lowest.astype(np.int64), bank.sizes.astype(np.uint64) - 1
-    symbols, escaped = np.empty(len(contexts), np.int16), []  # large arrays of a large picture
-    for start in range(0, len(contexts), CHUNK):
-        part = slice(start, start + CHUNK)
-        # Seen as unsigned, a negative difference is large, and so is one that wraps around at the ends of 64 bits.
-        above = (values[part].astype(np.int64) - lowest[contexts[part]]).view(np.uint64)
-        outside = np.flatnonzero(above >= inside[contexts[part]])
-        escaped += values[part][outside].tolist()
-        symbols[part] = above + np.uint64(1)
-        symbols[part][outside] = ESCAPE
-
+    symbols, escaped = _to_symbols(values, contexts, bank)
     head = bytearray(_varint(len(escaped)))
     for value in escaped:
         head += _varint(value << 1 if value >= 0 else ~(value << 1))
     return bytes(head) + (engine or default_engine()).encode(symbols, contexts, bank.frequencies)
 
 
-def decode(payload, bank, count, engine=None):
-    """The integers, int64 (C, count), that `encode` put into `payload`; raises PayloadError if damaged."""
-    decoder = Decoder(payload, bank, engine)
-    values = decoder.decode(_contexts(bank, count))
-    decoder.close()
-    return values.reshape(len(bank.lowest), count)
+def _to_symbols(values, contexts, bank):
+    """Symbols int16 (n,) of integers (n,) in contexts (n,), and the list of those integers that are escaped.
+
+    In chunks, since the arrays of a large picture are large.
+    """
+    lowest, inside = bank.lowest.astype(np.int64), bank.sizes.astype(np.uint64) - 1
+    symbols, escaped = np.empty(len(contexts), np.int16), []
+    for start in range(0, len(contexts), CHUNK):
+        chunk = slice(start, start + CHUNK)
+        # Seen as unsigned, a negative difference is large, and so is one that wraps around at the ends of 64 bits.
+        above = (values[chunk].astype(np.int64) - lowest[contexts[chunk]]).view(np.uint64)
+        outside = np.flatnonzero(above >= inside[contexts[chunk]])
+        escaped += values[chunk][outside].tolist()
+        symbols[chunk] = above + np.uint64(1)
+        symbols[chunk][outside] = ESCAPE
+    return symbols, escaped
 
 
-class Decoder:
-    """Reads what `encode_in_context` wrote, piece by piece; its methods raise PayloadError if it is damaged."""
+class Reader:
+    """Reads what `encode` wrote, piece by piece; its methods raise PayloadError if the payload is damaged."""
 
-    def __init__(self, payload, bank, engine=None):
-        escapes, position = _read_varint(payload, 0)
+    def __init__(
+        self,
+        payload: bytes,
+        bank: Bank,
+        engine: ModuleType | None = None,
+    ):
+        count, position = _read_varint(payload, 0)
         self._escaped = []
-        for _ in range(escapes):  # each takes a byte at least, so a false number ends with the payload
+        for _ in range(count):  # each takes a byte at least, so a false number ends with the payload
             value, position = _read_varint(payload, position)
             self._escaped.append(value >> 1 if value % 2 == 0 else ~(value >> 1))
         self._taken, self._below = 0, bank.lowest.astype(np.int64) - 1
-        self._engine = (engine or default_engine()).Decoder(payload[position:], bank.frequencies)
+        self._engine = (engine or default_engine()).Reader(payload[position:], bank.frequencies)
 
-    def decode(self, contexts):
-        """The next integers, int64 (n,), which were coded by the models `contexts` (n,)."""
+    def read(self, contexts: np.ndarray) -> np.ndarray:
+        """The next integers, int64 (n,), which were coded in the contexts (n,)."""
         contexts = np.asarray(contexts, np.int16)
-        symbols = self._engine.decode(contexts)
+        symbols = self._engine.read(contexts)
         if symbols is None:
             raise PayloadError("the payload ends too early")
         values = self._below[contexts] + symbols
@@ -151,14 +178,10 @@ class Decoder:
         self._taken += len(escaped)
         return values
 
-    def close(self):
-        """To be called when all is read."""
+    def close(self) -> None:
+        """To be called when all is read: the payload must hold no more."""
         if self._taken != len(self._escaped):
             raise PayloadError("the payload is damaged")
-
-
-def _contexts(bank, count):
-    return np.repeat(np.arange(len(bank.lowest), dtype=np.int16), count)
 
 
 def _varint(value):
@@ -172,6 +195,7 @@ def _varint(value):
 
 
 def _read_varint(data, position):
+    """The number at `position` of the bytes `data`, below 2^64, and the position after it."""
     value = 0
     for shift in range(0, 70, 7):
         if position >= len(data):

@@ -1,0 +1,162 @@
+"""The `.encoded` container: a fixed header, optional chunks, the payload and a checksum.
+
+    offset  size  field, integers little-endian
+         0     4  magic, 89 41 43 4D ("\\x89ACM")
+         4     1  version, 1
+         5     1  mode: 0 hard, 1 soft, 3 variable
+         6     1  number of the rate; in hard and soft mode B
+         7     1  flags: 1 gray picture, 2 stored as one channel, 4 alpha, 8 ICC profile, 16 EXIF
+         8     4  width in pixels
+        12     4  height in pixels
+        16     8  id of the decoder this file needs
+        24        for each of alpha, ICC and EXIF that is flagged: length (4), content;
+                  alpha is a PNG file, the others are deflated
+                  payload, up to the last four bytes
+        -4     4  CRC-32 of everything before it
+
+This module knows bytes only: no image, no model. `codec.py` gives the fields their meaning.
+"""
+import dataclasses
+import struct
+import zlib
+
+from coding.errors import UserError
+from coding.modes import MODES, Setting
+
+MAGIC = b"\x89ACM"
+VERSION = 1
+MAX_SIDE = 65_535
+MAX_PIXELS = 1 << 28     # what a file of a few bytes may make its reader allocate
+MAX_METADATA = 16 << 20  # bytes of an inflated ICC profile or EXIF block
+
+_HEADER = struct.Struct("<4sBBBBII8s")
+_MODES = {mode.code: mode for mode in MODES.values()}
+_GRAY, _ONE_CHANNEL = 1, 2
+_CHUNKS = {"alpha": 4, "icc": 8, "exif": 16}
+_ALL_FLAGS = 31
+_DEFLATED = ("icc", "exif")
+
+
+class ContainerError(UserError):
+    """Bytes that are no whole `.encoded` file, or a picture that none can hold."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Metadata:
+    """What a file says of its picture besides the colours.
+
+    width, height: in pixels.
+    gray: the picture has no colour; one_channel: it came as, and is returned as, a single channel.
+    alpha: PNG file of the alpha plane; icc, exif: their bytes. Each may be missing.
+    """
+    width: int
+    height: int
+    gray: bool = False
+    one_channel: bool = False
+    alpha: bytes | None = None
+    icc: bytes | None = None
+    exif: bytes | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoded:
+    """Everything a `.encoded` file holds; decoder_id: 8 bytes."""
+    setting: Setting
+    decoder_id: bytes
+    metadata: Metadata
+    payload: bytes
+
+
+def check_size(width: int, height: int) -> None:
+    """Raise ContainerError for a picture that the format does not hold; width and height in pixels."""
+    if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE and width * height <= MAX_PIXELS):
+        raise ContainerError(f"a picture of {width}x{height} pixels is outside the limits "
+                             f"({MAX_SIDE} a side, {MAX_PIXELS >> 20} megapixels)")
+
+
+def pack(encoded: Encoded) -> bytes:
+    """Bytes of an `Encoded`; raises ContainerError for a size outside the limits."""
+    setting, metadata = encoded.setting, encoded.metadata
+    check_size(metadata.width, metadata.height)
+    chunks = {name: getattr(metadata, name) for name in _CHUNKS if getattr(metadata, name) is not None}
+    flags = sum(_CHUNKS[name] for name in chunks) | _GRAY * metadata.gray | _ONE_CHANNEL * metadata.one_channel
+    body = _HEADER.pack(MAGIC, VERSION, setting.mode.code, setting.number, flags,
+                        metadata.width, metadata.height, encoded.decoder_id)
+    for name, content in chunks.items():
+        body += _pack_chunk(name, content)
+    body += encoded.payload
+    return body + struct.pack("<I", zlib.crc32(body))
+
+
+def _pack_chunk(name, content):
+    if name in _DEFLATED:
+        if len(content) > MAX_METADATA:
+            raise ContainerError(f"the picture's {name.upper()} data is over {MAX_METADATA >> 20} MiB")
+        content = zlib.compress(content, 9)
+    return struct.pack("<I", len(content)) + content
+
+
+def unpack(data: bytes) -> Encoded:
+    """The `Encoded` in the bytes `data`; raises ContainerError if they are damaged or not ours."""
+    if data[:4] != MAGIC:
+        raise ContainerError("not an AutoCompressor file")
+    if len(data) < _HEADER.size + 4:
+        raise ContainerError("the file is truncated")
+    _, version, code, number, flags, width, height, decoder_id = _HEADER.unpack_from(data)
+    if version != VERSION:
+        raise ContainerError(f"the file has format version {version}; this program reads version {VERSION}")
+    if zlib.crc32(data[:-4]) != struct.unpack("<I", data[-4:])[0]:
+        raise ContainerError("the file is damaged or truncated (checksum mismatch)")
+    if code not in _MODES or number not in _MODES[code].numbers or flags & ~_ALL_FLAGS:
+        raise ContainerError("the file uses features this program does not know")
+    check_size(width, height)
+
+    position, end, chunks = _HEADER.size, len(data) - 4, {}
+    for name, flag in _CHUNKS.items():
+        if flags & flag:
+            chunks[name], position = _read_chunk(name, data, position, end)
+    metadata = Metadata(width, height, bool(flags & _GRAY), bool(flags & _ONE_CHANNEL), **chunks)
+    return Encoded(Setting(_MODES[code], number), decoder_id, metadata, bytes(data[position:end]))
+
+
+def _read_chunk(name, data, position, end):
+    """Content of the chunk at `position` of the bytes `data`, and the position after it, `end` at most."""
+    start = position + 4
+    if start > end:
+        raise ContainerError("the file is damaged (a chunk is cut)")
+    length, = struct.unpack_from("<I", data, position)
+    if length > end - start:
+        raise ContainerError("the file is damaged (a chunk is cut)")
+    content = bytes(data[start:start + length])
+    return _inflate(content) if name in _DEFLATED else content, start + length
+
+
+def _inflate(content):
+    try:
+        inflater = zlib.decompressobj()
+        result = inflater.decompress(content, MAX_METADATA)
+    except zlib.error as error:
+        raise ContainerError("the file is damaged (a chunk does not inflate)") from error
+    if not inflater.eof:
+        raise ContainerError("the file is damaged (a chunk is cut or too large)")
+    return result
+
+
+def describe(data: bytes) -> dict:
+    """The header of the bytes `data` as a dict for people and JSON; sizes in bytes, bpp in bits per pixel.
+
+    B: bits of the quantizer, a fraction between the steps of variable mode. Raises ContainerError.
+    """
+    encoded = unpack(data)
+    setting, metadata = encoded.setting, encoded.metadata
+    return {
+        "format": "AutoCompressor", "version": VERSION,
+        "quantize_mode": setting.mode.name, "B": setting.mode.bits + setting.t,
+        "width": metadata.width, "height": metadata.height,
+        "gray": metadata.gray, "channels": 1 if metadata.one_channel else 3,
+        "decoder_id": encoded.decoder_id.hex(),
+        "payload_bytes": len(encoded.payload),
+        **{f"{name}_bytes": len(getattr(metadata, name) or b"") for name in _CHUNKS},
+        "bytes": len(data),
+        "bpp": round(8 * len(data) / (metadata.width * metadata.height), 4),
+    }

@@ -1,0 +1,148 @@
+"""The entropy model: where the probability of every latent comes from.
+
+    z (N, Z, H/64, W/64), coded first -> features at stride 16
+    then latents y (N, K, H/16, W/16), group by group in the order of `order.py`:
+    features, latents around that are known -> mean and log2 scale of a Laplace distribution
+
+z, the hyper-latents, is a hyperprior with means and scales (Minnen, Balle and Toderici 2018, "Joint
+autoregressive and hierarchical priors for learned image compression"). Latents are in units of the
+quantization step, which depends on the rate t, so the model knows t too. Whether latents are integers
+or at whole distances from their mean makes no difference here, see `latents.py`. Positions lie in rows,
+(N, P, C), and channels in columns.
+"""
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import quantize
+from coding import exact, order
+
+LOWEST_LOG_SCALE, HIGHEST_LOG_SCALE = -5.0, 7.0
+
+
+class EntropyModel(nn.Module):
+    """Mean and log2 scale of z and of the latents; in float32 for training, or after `exact.freeze`.
+
+    t is the rate, (N,): 0 where the quantization step is one unit of the latents, one more for each halving.
+    """
+
+    def __init__(
+        self,
+        slices: Sequence[int],
+        hyper_channels: int,
+        width: int,
+        hidden: int,
+    ):
+        """slices: channels of each; hyper_channels: of z; width, hidden: of the features and of the layers after them."""
+        super().__init__()
+        self.slices, channels = slices, sum(slices)
+        self.z_mean = nn.Parameter(torch.zeros(3, hyper_channels))
+        self.z_log_scale = nn.Parameter(torch.zeros(3, hyper_channels))
+        self.spread = nn.Parameter(torch.zeros(3, channels))  # log2 of the deviation of the latents
+        with torch.no_grad():
+            self.spread[1] = 1
+        self.hyper1 = nn.Conv2d(hyper_channels, width, 3, 1, 1)
+        self.hyper2 = nn.Conv2d(width, 4 * width, 1)
+        self.hyper3 = nn.Conv2d(width, width, 3, 1, 1)
+        self.hyper4 = nn.Conv2d(width, 4 * width, 1)
+        self.rate1 = nn.Parameter(torch.zeros(3, width))
+
+        self.steps = order.coding_steps(len(slices))
+        known = [sum(slices[index] * len(offsets) for index, offsets in step.sources) for step in self.steps]
+        self.from_features = nn.ModuleList(exact.Linear(width, hidden) for _ in self.steps)
+        self.from_known = nn.ModuleList(exact.Linear(count, hidden, bias=False) for count in known[1:])
+        self.rate2 = nn.ParameterList(torch.zeros(3, hidden) for _ in self.steps)
+        self.middle = nn.ModuleList(exact.Linear(hidden, hidden) for _ in slices)
+        self.last = nn.ModuleList(exact.Linear(hidden, 2 * count) for count in slices)
+        # The coarsest components of neighbours, brightness above all, are alike in themselves; in float64 when frozen.
+        later_passes = [count for step, count in zip(self.steps, known) if step.slice == 0][1:]
+        self.prediction = nn.ModuleList(nn.Linear(count, slices[0], bias=False) for count in later_passes)
+        for layer in (*self.last, *self.prediction):
+            for parameter in layer.parameters():
+                nn.init.zeros_(parameter)
+
+    def hyper_parameters(self, t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and log2 scale of z, the same at every position, each (N, 1, Z)."""
+        return _row(self.z_mean, t), _bounded(_row(self.z_log_scale, t))
+
+    def features(self, z: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        """What z tells, (N, width, 4 h, 4 w), of quantized z (N, Z, h, w)."""
+        x = exact.activate(self.hyper1(exact.signed_log(z)) + exact.polynomial(self.rate1, t))
+        x = exact.activate(F.pixel_shuffle(self.hyper2(x), 2))
+        x = exact.activate(self.hyper3(x))
+        return exact.activate(F.pixel_shuffle(self.hyper4(x), 2))
+
+    def parameters_of(
+        self,
+        step: order.Step,
+        features: torch.Tensor,
+        canvas: order.Canvas,
+        positions: torch.Tensor,
+        t: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and log2 scale, each (N, P, C), of what a step codes at positions (P,).
+
+        features: those of the positions, (N, P, width); canvas: of which only what earlier steps coded is read.
+        """
+        x, mean = self.from_features[step.number](features) + _row(self.rate2[step.number], t), 0
+        if step.sources:
+            x = x + self.from_known[step.number - 1](canvas.logs_around(step.sources, positions))
+            if step.slice == 0:
+                mean = self.prediction[step.number - 1](canvas.values_around(step.sources, positions).to(x.dtype))
+        x = self.last[step.slice](exact.activate(self.middle[step.slice](exact.activate(x))))
+        shift, log_scale = x.chunk(2, 2)
+        spread = _row(self.spread.split(self.slices, 1)[step.slice], t)
+        mean = exact.settle(mean + shift * exact.power_of_two(spread))
+        return mean, exact.settle(_bounded(log_scale + spread))
+
+    def quantize(
+        self,
+        y: torch.Tensor,
+        z: torch.Tensor,
+        t: torch.Tensor,
+        rounding: Callable,
+        noise: bool = False,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Bits of z (N,), bits of the latents (N,), and the quantized latents (N, K, h, w).
+
+        y: (N, K, h, w), z: (N, Z, ceil(h/4), ceil(w/4)), real, in quantization steps at rates t (N,).
+        rounding: one of the policies of `quantize.py`, for the latents.
+        noise: whether the bits are those of distances with noise, as in training, or of what is rounded.
+        """
+        measured = quantize.with_noise if noise else quantize.as_rounded
+        mean, log_scale = self.hyper_parameters(t)  # (N, 1, Z)
+        distance = order.to_rows(z) - mean
+        rounded = quantize.straight_through(distance.round(), distance)
+        bits_z = laplacian_bits(measured(distance, rounded), log_scale).sum((1, 2))
+
+        walk, bits_y = order.Walk(self, order.from_rows(mean + rounded, z.shape[2:]), y.shape[2:], t), 0
+        slices = [order.to_rows(part) for part in y.split(self.slices, 1)]
+        for group in walk:
+            distance = group.of(slices) - group.mean
+            rounded = rounding(distance, group.mean, group.log_scale)
+            bits_y = bits_y + laplacian_bits(measured(distance, rounded), group.log_scale).sum((1, 2))
+            walk.put(group, group.mean + rounded)
+        return bits_z, bits_y, walk.latents()
+
+
+def _row(coefficients, t):
+    """`exact.polynomial` for positions in rows, (N, 1, C)."""
+    return exact.polynomial(coefficients, t)[:, None, :, 0, 0]
+
+
+def _bounded(log_scale):
+    return log_scale.clamp(LOWEST_LOG_SCALE, HIGHEST_LOG_SCALE)
+
+
+def laplacian_bits(distance: torch.Tensor, log_scale: torch.Tensor) -> torch.Tensor:
+    """Code length in bits of a distance from the mean, of any shape, under a Laplace distribution of deviation
+    2^log_scale that is integrated over one quantization step."""
+    rate = 2**0.5 * torch.exp2(-log_scale)
+    distance = distance.abs()
+    # Each branch in the form that keeps its digits, and the far one its gradient.
+    near = -torch.log2((1 - torch.exp(-0.5 * rate) * torch.cosh((rate * distance).minimum(0.5 * rate))).clamp_min(1e-9))
+    far = 1 + (rate * (distance - 0.5) - torch.log(-torch.expm1(-rate))) / math.log(2)
+    return torch.where(distance < 0.5, near, far)

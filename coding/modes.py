@@ -1,0 +1,65 @@
+"""The modes of the codec: the one table of what differs between them, and the rates that each has.
+
+The rate t says how fine the quantization is: the step is 2^-t, so that one more of t halves it. A file's
+header holds the number of its rate. Hard and soft mode have one rate, t = 0, whose number is B. Light:
+`decode.py --info` needs this table and no packages.
+"""
+import dataclasses
+
+RATES_PER_HALVING = 64  # numbers from one step to the step half as large
+
+
+@dataclasses.dataclass(frozen=True)
+class Mode:
+    """What is fixed for a mode.
+
+    name: as --quantize_mode has it; code: its number in a file.
+    bits: B of the quantizer, which has 2^B steps between 0 and 1 at t = 0.
+    lambda_: weight of the distortion in the loss at t = 0, in bits per pixel for a squared error of one gray level.
+    latents: how latents become integers, see `latents.KINDS`.
+    numbers: the numbers of its rates, coarsest first; lowest_rate: t of the first.
+    folder: of the shipped models, in models/.
+    """
+    name: str
+    code: int
+    bits: int
+    lambda_: float
+    latents: str
+    numbers: range
+    lowest_rate: float
+    folder: str
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether there is one rate only."""
+        return len(self.numbers) == 1
+
+    def rate(self, number):
+        """The rate t, a multiple of 1/64, of one of `numbers`, or of a tensor of them."""
+        return self.lowest_rate + (number - self.numbers.start) / RATES_PER_HALVING
+
+    def number(self, quality: float) -> int:
+        """The number of the rate for a quality of 1 to 10, which may be a fraction."""
+        return self.numbers.start + round((quality - 1) / 9 * (len(self.numbers) - 1))
+
+
+MODES = {mode.name: mode for mode in (
+    Mode("hard", code=0, bits=2, lambda_=0.0028, latents="integers",
+         numbers=range(2, 3), lowest_rate=0.0, folder="model_B=2"),
+    Mode("soft", code=1, bits=10, lambda_=0.0067, latents="integers",
+         numbers=range(10, 11), lowest_rate=0.0, folder="model_B=10"),
+    Mode("variable", code=3, bits=10, lambda_=0.0067, latents="distances",
+         numbers=range(241), lowest_rate=-1.25, folder="model_variable"),
+)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """How a picture is coded, as the header of its file says: in which mode, and at which of the mode's rates."""
+    mode: Mode
+    number: int
+
+    @property
+    def t(self) -> float:
+        """The rate."""
+        return self.mode.rate(self.number)
