@@ -11,10 +11,11 @@ Around each position the entropy model sees what is known already: of the slice 
 coded, of the slice before it what is near, of those before that the position alone. The position is o, and
 what is near is marked x:
 
-    DIAMOND                SMALL_DIAMOND          BOX          CROSS
+    DIAMOND:               SMALL_DIAMOND:         BOX:         CROSS:
     own, first slice       own, second slice      before,      own, third slice;
-                                                  second and   before, all others
-    . . x x x . .          . . . x . . .          third slice
+                                                  second and   before, all
+                                                  third slice  others
+    . . x x x . .          . . . x . . .
     . x x x x x .          . . x x x . .
     x x x x x x x          . x x x x x .          x x x          . x .
     x x x o x x x          x x x o x x x          x o x          x o x

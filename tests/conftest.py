@@ -1,4 +1,5 @@
 """Small models with random weights: what the tests hold must be true of any weights."""
+import math
 import os
 import subprocess
 import sys
@@ -10,53 +11,69 @@ import torch
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
-import exact
 import model
-import start
-import train
+from coding import modes
+from coding.tiles import STRIDE
+
+SIZES = {
+    "hard": {"digits": (2, 1, 1), "slices": (1, 1, 1)},
+    "soft": {"digits": (1,) * 4, "slices": (1, 1, 2)},
+    "variable": {"digits": (1,) * 4, "slices": (1, 1, 1, 1)},
+}
+STEPS = {"hard": 2.0, "soft": 0.2, "variable": 0.2}  # of quantization, for orthonormal components
+
+
+def small_config(mode):
+    return model.ModelConfig(mode, modes.MODES[mode].bits, widths=(4, 4, 4), entropy_widths=(3, 8, 8), **SIZES[mode])
+
+
+def build_transforms(mode, seed=0):
+    """Small analysis and synthesis transforms that reconstruct roughly, and their entropy model, as training has them."""
+    torch.manual_seed(seed)
+    config = small_config(mode)
+    analysis, synthesis = model.AnalysisTransform(config).eval(), model.SynthesisTransform(config).eval()
+    entropy_model = model.make_entropy_model(config)
+    with torch.no_grad():
+        make_linear_codec(analysis, synthesis, STEPS[mode])
+        for layer in analysis.neck, synthesis.head, *entropy_model.last, *entropy_model.prediction:
+            torch.nn.init.normal_(layer.weight, std=0.02 if layer in (analysis.neck, synthesis.head) else 0.1)
+        for parameter in (analysis.gain, *synthesis.modulation.parameters()) if mode == "variable" else ():
+            torch.nn.init.normal_(parameter, std=0.1)
+        synthesis.scale.copy_(analysis(pictures()).std((0, 2, 3)).clamp_min(0.1))
+        entropy_model.spread[0] = synthesis.scale.log2()
+    return analysis, synthesis, entropy_model
+
+
+def make_linear_codec(analysis, synthesis, step):
+    """Let the linear paths code the mean of each colour, and one component more if there is one."""
+    channels = analysis.config.channels
+    basis = torch.zeros(channels, 3, STRIDE, STRIDE)
+    for channel in range(3):
+        basis[channel, channel] = 1 / STRIDE
+    if channels > 3:
+        basis[3, :, :STRIDE // 2], basis[3, :, STRIDE // 2:] = 3**-0.5 / STRIDE, -(3**-0.5) / STRIDE
+    analysis.linear.weight.copy_(basis / step)
+    synthesis.linear.weight.copy_((basis * step).flatten(1).T[:, :, None, None])
+    for layer in analysis.linear, synthesis.linear:
+        torch.nn.init.zeros_(layer.bias)
+
+
+def pictures():
+    """Pixels (4, 3, 64, 64): squares of random colours, with noise."""
+    random = torch.Generator().manual_seed(0)
+    pixels = torch.rand(4, 3, 4, 4, generator=random).repeat_interleave(16, 2).repeat_interleave(16, 3)
+    return (pixels + 0.1 * torch.rand(4, 3, 64, 64, generator=random)).clamp(0, 1)
 
 
 def build_pair(mode, seed=0):
-    """A small encoder and decoder that reconstruct roughly, with their bank."""
-    torch.manual_seed(seed)
-    sizes = {"widths": (4, 4, 4), "entropy_widths": (3, 8, 8)}
-    config = model.VariableConfig(digits=(1,) * 4, slices=(1, 1, 1, 1), **sizes) if mode == "variable" else \
-        model.ContextConfig("hard", 2, digits=(2, 1, 1), slices=(1, 1, 1), **sizes) if mode == "hard" else \
-        model.ContextConfig("soft", 10, digits=(1,) * 4, slices=(1, 1, 2), **sizes)
-    encoder, decoder = model.build("encoder", config).eval(), model.build("decoder", config).eval()
-    pixels = torch.rand(4, 3, 4, 4).repeat_interleave(16, 2).repeat_interleave(16, 3)
-    pixels = (pixels + 0.1 * torch.rand(4, 3, 64, 64)).clamp(0, 1)
-    start.principal_components(encoder, decoder, pixels, step=2.0 if mode == "hard" else 0.2)
-    for layer in encoder.neck, decoder.head:
-        torch.nn.init.normal_(layer.weight, std=0.02)
-    start.set_scale(encoder, decoder, pixels)
-    for parameter in (layer.weight for layer in (*encoder.context.last, *encoder.context.prediction)):
-        torch.nn.init.normal_(parameter, std=0.1)
-    if mode == "variable":
-        for parameter in (encoder.gain, *decoder.modulation):
-            torch.nn.init.normal_(parameter, std=0.1)
-    decoder.context = encoder.context
-    for module in encoder, decoder:
-        module.load_state_dict({name: t.half().to(t.dtype) for name, t in module.state_dict().items()})
-    images = [(image.permute(1, 2, 0) * 255).byte().numpy() for image in pixels]
-    with torch.inference_mode():
-        bank = train.fit_bank(encoder, images)
-    encoder.bank = decoder.bank = {"lowest": torch.from_numpy(bank.lowest),
-                                   "frequencies": torch.from_numpy(bank.frequencies)}
-    exact.freeze(encoder.context)
-    encoder.model_id = decoder.model_id = model.compute_id(decoder)
-    return encoder, decoder
+    """The model.Encoder and model.Decoder of `build_transforms`."""
+    return model.finish(*build_transforms(mode, seed), pictures().split(1), modes.MODES[mode].lambda_)
 
 
-def plain_pair():
-    """An encoder and a decoder of an earlier version: soft mode without an entropy model."""
-    torch.manual_seed(0)
-    encoder, decoder = model.Encoder(model.ModelConfig("soft", 10)).eval(), model.Decoder(model.ModelConfig("soft", 10)).eval()
-    encoder.linear.weight.data *= 20
-    encoder.bank = decoder.bank = {"lowest": torch.full((32,), 511, dtype=torch.int32),
-                                   "frequencies": torch.full((32, 4), 1024, dtype=torch.int16)}
-    encoder.model_id = decoder.model_id = model.compute_id(decoder)
-    return encoder, decoder
+def psnr(image, reference):
+    """PSNR in dB between two 8-bit Pillow images."""
+    mse = np.mean((np.asarray(image, np.float64) - np.asarray(reference, np.float64)) ** 2)
+    return 10 * math.log10(255**2 / mse) if mse else math.inf
 
 
 @pytest.fixture(scope="session", params=["hard", "soft", "variable"])
@@ -65,13 +82,19 @@ def pair(request):
 
 
 @pytest.fixture(scope="session", params=["hard", "soft"])
-def classic_pair(request):
+def fixed_pair(request):
+    """Of a mode with one rate."""
     return build_pair(request.param)
 
 
 @pytest.fixture(scope="session")
 def soft_pair():
     return build_pair("soft")
+
+
+@pytest.fixture(scope="session")
+def variable_pair():
+    return build_pair("variable")
 
 
 @pytest.fixture

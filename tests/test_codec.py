@@ -5,17 +5,13 @@ import pytest
 import torch
 from PIL import Image
 
-import bitstream
 import codec
-import entropy
-import heatmap
-import latent_coder
 import model
-import picture
 import quantize
-from conftest import build_pair, plain_pair
-
-REFUSALS = (bitstream.BitstreamError, entropy.PayloadError, picture.PictureError, model.ModelError)
+from coding import container, entropy
+from coding.errors import UserError
+from coding.modes import MODES, Setting
+from conftest import build_pair, psnr
 
 
 def round_trip(image, pair):
@@ -38,11 +34,15 @@ def test_any_mode(pair, photo, mode):
     assert result.mode == {"1": "L", "I;16": "L", "P": "RGB", "CMYK": "RGB"}.get(mode, mode)
 
 
-def test_what_the_decoder_gets_is_what_the_encoder_gave(classic_pair, photo):
-    encoder, decoder = classic_pair
-    encoded = bitstream.unpack(codec.compress(Image.fromarray(photo), encoder))
-    components = torch.from_numpy(codec.analyse(photo, encoder))[None]
-    assert np.array_equal(codec.read_latent(encoded, decoder), codec.quantised(components, encoder)[0])
+def test_what_the_decoder_gets_is_what_the_encoder_gave(fixed_pair, photo):
+    """By the owner's formula, b = floor(f * 2^B + 0.5), of latents f in [0, 1]."""
+    encoder, decoder = fixed_pair
+    digits, B = encoder.config.digits, encoder.config.B
+    y = encoder.latents_at(codec.analyse(photo, encoder), 0.0).y
+    f = quantize.dequantize(quantize.to_integers(y, digits, B), B)
+    encoded = codec.unpack(codec.compress(Image.fromarray(photo), encoder), decoder)
+    decoded = codec.decode_latents(encoded, decoder).y
+    assert torch.equal(quantize.to_integers(decoded, digits, B), quantize.quantize(f, B))
 
 
 def test_a_gray_picture_stored_as_rgb_comes_back_gray(soft_pair, photo):
@@ -74,7 +74,7 @@ def test_every_bit_flip_and_truncation_is_refused_even_with_a_mended_checksum(so
         flipped[bit // 8] ^= 1 << bit % 8
         damaged.append(bytes(flipped))
     for changed in damaged:
-        with pytest.raises(REFUSALS):
+        with pytest.raises(UserError):
             codec.decompress(changed, decoder)
         # Whoever mends the checksum may get a picture, or one of our errors, but never another.
         body = changed[:-4]
@@ -82,89 +82,106 @@ def test_every_bit_flip_and_truncation_is_refused_even_with_a_mended_checksum(so
         if width * height < 1 << 22:
             try:
                 codec.decompress(body + struct.pack("<I", zlib.crc32(body)), decoder)
-            except REFUSALS:
+            except UserError:
                 pass
 
 
-def test_a_small_file_that_claims_a_huge_picture_is_refused_soon(soft_pair):
-    encoder, decoder = soft_pair
-    encoded = bitstream.unpack(codec.compress(Image.new("RGB", (16, 16)), encoder))
-    huge = bitstream.Encoded("soft", 10, 16384, 16384, encoded.model_id, encoded.payload)
+@pytest.mark.parametrize("mode", ["soft", "variable"])
+def test_a_small_file_that_claims_a_huge_picture_is_refused_soon(mode):
+    encoder, decoder = build_pair(mode)
+    encoded = container.unpack(codec.compress(Image.new("RGB", (16, 16)), encoder))
+    huge = dataclasses.replace(encoded, metadata=container.Metadata(16384, 16384))
     with pytest.raises(entropy.PayloadError):
-        codec.decompress(bitstream.pack(huge), decoder)
+        codec.decompress(container.pack(huge), decoder)
 
 
-@pytest.mark.parametrize("sign", [-1, 1])
-def test_values_beyond_the_quantiser_are_refused(classic_pair, sign):
-    """By the decoder and by the heat map; the outermost value is not."""
-    decoder = classic_pair[1]
-    config = decoder.config
-    for beyond in 0, 1:
-        b = sign * (config.limits + beyond).float().view(1, -1, 1, 1)
-        payload = latent_coder.encode(decoder.context, codec.bank_of(decoder), torch.zeros(1, 3, 1, 1), b, 0.0)
-        data = bitstream.pack(bitstream.Encoded(config.quantize_mode, config.B, 16, 16, decoder.model_id, payload))
-        for read in codec.decompress, heatmap.bits_per_position:
-            if beyond:
-                with pytest.raises(entropy.PayloadError):
-                    read(data, decoder)
-            else:
-                read(data, decoder)
+def test_damaged_payloads_are_refused_or_give_a_picture(variable_pair):
+    """Every third bit flipped, with a mended checksum; and the payload cut anywhere."""
+    encoder, decoder = variable_pair
+    encoded = container.unpack(codec.compress(Image.new("RGB", (20, 9), (200, 30, 90)), encoder, quality=8))
+    payloads = [encoded.payload[:end] for end in range(len(encoded.payload))]
+    for bit in range(0, 8 * len(encoded.payload), 3):
+        flipped = bytearray(encoded.payload)
+        flipped[bit // 8] ^= 1 << bit % 8
+        payloads.append(bytes(flipped))
+    refused = 0
+    for payload in payloads:
+        try:
+            codec.decompress(container.pack(dataclasses.replace(encoded, payload=payload)), decoder)
+        except entropy.PayloadError:
+            refused += 1
+    assert refused > len(encoded.payload) // 2
 
 
-def test_components_far_outside_their_digits_are_clipped(classic_pair):
-    encoder, decoder = classic_pair
-    config = encoder.config
-    y = torch.tensor([-1e4, 1e4, 3e5, -0.4])[:len(config.digits)].view(1, -1, 1, 1)
-    latent = codec.quantised(y, encoder)
-    assert 0 <= latent.min() and latent.max() == 2**config.B
-    components = quantize.to_components(latent, config.digits, config.B)
-    assert components.flatten()[:2].tolist() == [-config.limits[0], config.limits[1]]
-    assert torch.equal(components, encoder.at_rate(y, torch.zeros(1)).round())
-    assert torch.equal(quantize.to_latent(components, config.digits, config.B).int(), latent)
-
-
-def test_models_of_an_earlier_version_still_code(photo, tmp_path):
-    for module, kind in zip(plain_pair(), ("encoder", "decoder")):
-        model.save(module, str(tmp_path / f"{kind}.model"))
-    pair = [model.load(tmp_path / f"{kind}.model", kind) for kind in ("encoder", "decoder")]
-    data = codec.compress(Image.fromarray(photo), pair[0])
-    expected = codec.quantised(torch.from_numpy(codec.analyse(photo, pair[0]))[None], pair[0])[0].numpy()
-    assert np.array_equal(codec.read_latent(bitstream.unpack(data), pair[1]), expected) and expected.std() > 0
-    assert codec.decompress(data, pair[1]).size == (56, 40)
-    assert heatmap.bits_per_position(data, pair[1]).shape == (3, 4)
-
-
-def test_another_number_of_bits_than_the_decoders_is_refused(soft_pair):
-    encoded = bitstream.unpack(codec.compress(Image.new("RGB", (16, 16)), soft_pair[0]))
-    data = bitstream.pack(dataclasses.replace(encoded, B=12))
-    with pytest.raises(bitstream.BitstreamError, match="its B"):
+def test_another_mode_than_the_decoders_is_refused(soft_pair):
+    encoded = container.unpack(codec.compress(Image.new("RGB", (16, 16)), soft_pair[0]))
+    data = container.pack(dataclasses.replace(encoded, setting=Setting(MODES["hard"], 2)))
+    with pytest.raises(container.ContainerError, match="its mode"):
         codec.decompress(data, soft_pair[1])
-
-
-@pytest.mark.parametrize("quality", [0.9, 10.5])
-def test_qualities_that_no_file_can_have_are_refused(photo, quality):
-    with pytest.raises(ValueError, match="from 1 to 10"):
-        codec.compress(Image.fromarray(photo), build_pair("variable")[0], quality=quality)
 
 
 def test_another_model_is_named(soft_pair, photo):
     data = codec.compress(Image.fromarray(photo), soft_pair[0])
     other = build_pair("soft", seed=1)[1]
-    with pytest.raises(model.ModelError, match=other.model_id.hex()):
+    with pytest.raises(model.ModelError, match=other.id.hex()):
         codec.decompress(data, other)
+
+
+@pytest.mark.parametrize("options, message", [
+    ({"quality": 0.9}, "from 1 to 10"), ({"quality": 10.5}, "from 1 to 10"), ({"target_bpp": 0}, "positive"),
+    ({"quality": 5, "target_bpp": 1}, "contradict"), ({"effort": 3}, "needs the decoder"),
+])
+def test_options_that_cannot_be_met_are_refused(variable_pair, photo, options, message):
+    with pytest.raises(ValueError, match=message):
+        codec.compress(Image.fromarray(photo), variable_pair[0], **options)
+
+
+@pytest.mark.parametrize("options", [{"quality": 5}, {"target_bpp": 1}])
+def test_a_model_of_one_rate_takes_no_quality(fixed_pair, photo, options):
+    with pytest.raises(ValueError, match="one rate"):
+        codec.compress(Image.fromarray(photo), fixed_pair[0], **options)
+
+
+def test_quality_is_a_rate(variable_pair, photo):
+    encoder, decoder = variable_pair
+    image = Image.fromarray(photo)
+    results = []
+    for quality in 1, 4.5, 10:
+        data = codec.compress(image, encoder, quality=quality)
+        results.append((len(data), psnr(codec.decompress(data, decoder), image)))
+    assert results == sorted(results) and len(set(results)) == 3
+    assert codec.compress(image, encoder) == codec.compress(image, encoder, quality=codec.DEFAULT_QUALITY)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_target_bpp_is_met_with_two_codings_at_most(variable_pair, monkeypatch, mode):
+    rgb = np.random.default_rng(0).integers(0, 256, (24, 24, 3)).repeat(16, 0).repeat(16, 1).astype(np.uint8)
+    image = Image.fromarray(rgb).convert(mode)
+    if mode == "RGBA":
+        image.putalpha(Image.fromarray(np.random.default_rng(0).integers(0, 256, rgb.shape[:2], np.uint8)))
+    sizes = [len(codec.compress(image, variable_pair[0], quality=quality)) for quality in (1, 10)]
+    codings = []
+    encode = entropy.encode
+    monkeypatch.setattr(entropy, "encode", lambda *args: codings.append(args) or encode(*args))
+    for size in sizes[0] // 2, sum(sizes) // 2, 2 * sizes[1]:
+        codings.clear()
+        got = len(codec.compress(image, variable_pair[0], target_bpp=8 * size / rgb[:, :, 0].size))
+        assert abs(got - min(max(size, sizes[0]), sizes[1])) <= 0.01 * size and len(codings) <= 2
 
 
 def test_tiles_give_the_result_of_the_whole_picture():
     """With the real widths, random weights of the size that training gives, and small tiles."""
     torch.manual_seed(0)
-    config = model.ModelConfig("soft", 10)
-    encoder, decoder = model.Encoder(config).eval(), model.Decoder(config).eval()
-    for module in (*encoder.modules(), *decoder.modules()):
+    config = model.default_config("soft")
+    analysis, synthesis = model.AnalysisTransform(config).eval(), model.SynthesisTransform(config).eval()
+    for module in (*analysis.modules(), *synthesis.modules()):
         if isinstance(module, torch.nn.Conv2d):
             torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+    soft_encoder, soft_decoder = build_pair("soft")
+    encoder = dataclasses.replace(soft_encoder, transform=analysis)
+    decoder = dataclasses.replace(soft_decoder, transform=synthesis)
     rgb = np.random.default_rng(0).integers(0, 256, (208, 400, 3), np.uint8)
-    whole, tiled = (codec.quantised(torch.from_numpy(codec.analyse(rgb, encoder, tile=tile))[None], encoder)[0].numpy()
-                    for tile in (100, 4))
-    assert np.abs(whole.astype(int) - tiled).max() <= 1 and (whole != tiled).mean() < 0.01
-    whole, tiled = (codec.synthesise(whole, decoder, tile=tile) for tile in (100, 4))
+    whole, tiled = (codec.analyse(rgb, encoder, tile=tile) for tile in (100, 4))
+    assert torch.allclose(whole, tiled, atol=1e-3 * whole.std())
+    whole, tiled = (codec.synthesise(whole, 0.0, decoder, tile=tile) for tile in (100, 4))
     assert np.abs(whole.astype(int) - tiled).max() <= 1 and (whole != tiled).mean() < 0.01

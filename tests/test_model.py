@@ -1,3 +1,5 @@
+"""The transforms, and the files of models."""
+import dataclasses
 import os
 import pickle
 
@@ -6,60 +8,101 @@ import pytest
 import torch
 
 import model
-from conftest import build_pair
+from coding import entropy, modes
+from coding.latents import LatentCoder
+from conftest import build_pair, build_transforms, pictures
 
 
-def test_save_and_load_give_the_same_outputs(tmp_path, classic_pair):
-    encoder, decoder = classic_pair
-    for module, kind in zip(classic_pair, ["encoder", "decoder"]):
-        model.save(module, str(tmp_path / f"{kind}.model"))
-    encoder2 = model.load(tmp_path / "encoder.model", "encoder")
-    decoder2 = model.load(tmp_path / "decoder.model", "decoder")
-    x = torch.rand(1, 3, 32, 48)
+def saved(pair, folder):
+    """The pair once it has been written to a folder and read again."""
+    encoder, decoder = pair
+    encoder.save(str(folder / "encoder.model"))
+    decoder.save(str(folder / "decoder.model"))
+    return model.Encoder.load(folder / "encoder.model"), model.Decoder.load(folder / "decoder.model")
+
+
+def test_save_and_load_give_the_same_outputs(tmp_path, pair):
+    encoder, decoder = pair
+    encoder2, decoder2 = saved(pair, tmp_path)
+    x, t = torch.rand(1, 3, 32, 48), torch.zeros(1)
     with torch.inference_mode():
-        assert torch.allclose(encoder2(x), encoder(x), atol=1e-5)
-        assert torch.allclose(decoder2(encoder2(x)), decoder(encoder(x)), atol=1e-4)
-    assert encoder2.config == encoder.config and encoder2.model_id == decoder2.model_id == decoder.model_id
-    assert all(t.dtype == torch.float32 for name, t in decoder2.state_dict().items() if not name.startswith("context."))
+        y = encoder.transform(x)
+        assert torch.allclose(encoder2.transform(x), y, atol=1e-5)
+        assert torch.allclose(decoder2.transform(y, t), decoder.transform(y, t), atol=1e-4)
+    assert encoder2.config == encoder.config and encoder2.lambda_ == encoder.lambda_
+    assert encoder2.decoder_id == encoder.decoder_id == decoder2.id == decoder.id
+    assert {t.dtype for t in decoder2.transform.state_dict().values()} == {torch.float32}
     for name in "lowest", "frequencies":
-        assert torch.equal(decoder2.bank[name], decoder.bank[name])
+        assert np.array_equal(getattr(decoder2.coder.bank, name), getattr(decoder.coder.bank, name))
 
 
-def test_lambda_travels_with_the_encoder_and_files_without_one_have_that_of_their_mode(tmp_path):
-    encoder, _ = build_pair("hard")
-    encoder.lambda_ = 0.01
-    model.save(encoder, str(tmp_path / "encoder.model"))
-    assert model.load(tmp_path / "encoder.model", "encoder").lambda_ == 0.01
-    content = torch.load(tmp_path / "encoder.model", weights_only=True)
-    del content["lambda"]
-    torch.save(content, tmp_path / "encoder.model")
-    assert model.load(tmp_path / "encoder.model", "encoder").lambda_ == model.LAMBDA["hard"]
+def test_a_pair_that_was_saved_codes_the_same(tmp_path, pair):
+    encoder, decoder = pair
+    encoder2, decoder2 = saved(pair, tmp_path)
+    with torch.inference_mode():
+        y = encoder.transform(pictures()[:1])
+    payload = encoder.coder.encode(encoder.latents_at(y, 0.0), 0.0)
+    assert encoder2.coder.encode(encoder2.latents_at(y, 0.0), 0.0) == payload
+    assert torch.equal(decoder2.coder.decode(payload, (4, 4), 0.0).y, decoder.coder.decode(payload, (4, 4), 0.0).y)
+
+
+def test_finish_leaves_what_training_has_as_it_is():
+    trained = build_transforms("variable")
+    before = [{name: t.clone() for name, t in module.state_dict().items()} for module in trained]
+    encoder, decoder = model.finish(*trained, pictures().split(1), lambda_=0.01)
+    for module, state in zip(trained, before):
+        assert all(torch.equal(t, state[name]) for name, t in module.state_dict().items())
+    assert encoder.lambda_ == 0.01 and encoder.decoder_id == decoder.id
+    assert encoder.coder.entropy_model.z_mean.dtype == torch.float64  # frozen
+
+
+def test_adaptive_models_are_fitted_to_the_pictures():
+    """They code them in less than models that know nothing of them but the entropy model."""
+    encoder, _ = build_pair("variable")
+    kind, entropy_model = encoder.coder.kind, encoder.coder.entropy_model
+    nothing = np.zeros(0, int)
+    unfitted = LatentCoder(entropy_model, kind, build_bank(kind, entropy_model, nothing))
+    with torch.inference_mode():
+        samples = [encoder.latents_at(encoder.transform(x), 0.0) for x in pictures().split(1)]
+    fitted_size, size = (sum(bits.sum() for latents in samples for bits in coder.code_lengths(latents, 0.0))
+                         for coder in (encoder.coder, unfitted))
+    assert fitted_size < size
+
+
+def build_bank(kind, entropy_model, nothing):
+    from coding.latents import fit_bank
+    return fit_bank(kind, len(entropy_model.slices), nothing, nothing)
 
 
 def test_weights_lie_in_half_precision_in_the_file(tmp_path, pair):
-    model.save(pair[1], str(tmp_path / "decoder.model"))
+    saved(pair, tmp_path)
     weights = torch.load(tmp_path / "decoder.model", weights_only=True)["weights"]
     assert {t.dtype for t in weights.values()} == {torch.float16}
 
 
 def test_the_id_depends_on_weights_and_bank():
-    ids = set()
-    for change in range(3):
-        _, decoder = build_pair("hard")
-        if change == 1:
-            decoder.head.bias.data[0] += 1
-        if change == 2:
-            decoder.bank = {**decoder.bank, "lowest": decoder.bank["lowest"] + 1}
-        ids.add(model.compute_id(decoder))
-    assert len(ids) == 3
+    decoder = build_pair("hard")[1]
+    bank = decoder.coder.bank
+    other = LatentCoder(decoder.coder.entropy_model, decoder.coder.kind, entropy.Bank(bank.lowest + 1, bank.frequencies))
+    ids = {decoder.id, model.compute_id(decoder.transform, decoder.coder), model.compute_id(decoder.transform, other)}
+    decoder.transform.head.bias.data[0] += 1
+    assert len(ids | {model.compute_id(decoder.transform, decoder.coder)}) == 3
 
 
 def test_weights_that_half_precision_cannot_hold_are_not_saved(tmp_path):
     _, decoder = build_pair("hard")
-    decoder.head.bias.data[0] = 1e6
+    decoder.transform.head.bias.data[0] = 1e6
     with pytest.raises(model.ModelError):
-        model.save(decoder, str(tmp_path / "decoder.model"))
+        decoder.save(str(tmp_path / "decoder.model"))
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("mode", modes.MODES)
+def test_the_rate_has_a_place_in_the_files_of_modes_that_have_rates(mode):
+    analysis, synthesis, _ = build_transforms(mode)
+    of_the_rate = {name for module in (analysis, synthesis) for name in module.state_dict()
+                   if name.startswith(("gain", "modulation"))}
+    assert of_the_rate == (set() if modes.MODES[mode].is_fixed else {"gain", *(f"modulation.{place}" for place in range(4))})
 
 
 class Bomb:
@@ -75,7 +118,7 @@ def test_a_pickle_with_code_is_refused_and_not_run(tmp_path):
     for name, write in [("torch.model", torch.save), ("pickle.model", lambda o, p: p.write_bytes(pickle.dumps(o)))]:
         write({"format": model.FORMAT, "bomb": Bomb(trace)}, tmp_path / name)
         with pytest.raises(model.ModelError):
-            model.load(tmp_path / name, "encoder")
+            model.Encoder.load(tmp_path / name)
     assert not trace.exists()
 
 
@@ -84,7 +127,13 @@ def test_a_pickle_with_code_is_refused_and_not_run(tmp_path):
 def test_foreign_files_are_model_errors(tmp_path, content):
     torch.save(content, tmp_path / "x.model")
     with pytest.raises(model.ModelError):
-        model.load(tmp_path / "x.model", "encoder")
+        model.Encoder.load(tmp_path / "x.model")
+
+
+@pytest.mark.parametrize("slices", [(1,) * 1024, (1000, 24), (0, 1024), (1, 2)])
+def test_a_model_cannot_ask_for_more_slices_than_are_of_use(slices):
+    with pytest.raises(ValueError):
+        dataclasses.replace(model.default_config("variable"), digits=(1,) * 1024, slices=slices)
 
 
 @pytest.mark.parametrize("change", [{"config": {"quantize_mode": "hard", "B": 2, "digits": (1,) * 32,
@@ -93,46 +142,47 @@ def test_foreign_files_are_model_errors(tmp_path, content):
                                                 "widths": (4, 4, 4)}},
                                     {"config": {"quantize_mode": "soft", "B": 10, "digits": (1.0,) * 4, "widths": (4, 4, 4),
                                                 "slices": (1, 1, 2), "entropy_widths": (3, 8, 8)}},
-                                    {"bank": None}, {"bank": {"lowest": torch.zeros(4)}}, {"weights": {}}])
+                                    {"bank": None}, {"bank": {"lowest": torch.zeros(4)}}, {"weights": {}}, {"model_id": "x"},
+                                    {"lambda": None}])
 def test_files_with_absurd_fields_are_model_errors(tmp_path, soft_pair, change):
-    model.save(soft_pair[0], str(tmp_path / "good.model"))
+    soft_pair[0].save(str(tmp_path / "good.model"))
     content = torch.load(tmp_path / "good.model", weights_only=True)
     torch.save({**content, **change}, tmp_path / "bad.model")
     with pytest.raises(model.ModelError):
-        model.load(tmp_path / "bad.model", "encoder")
+        model.Encoder.load(tmp_path / "bad.model")
 
 
 def test_weights_that_are_no_numbers_are_refused(tmp_path, pair):
-    model.save(pair[1], str(tmp_path / "good.model"))
+    pair[1].save(str(tmp_path / "good.model"))
     content = torch.load(tmp_path / "good.model", weights_only=True)
     content["weights"]["context.z_mean"][0, 0] = float("nan")
     torch.save(content, tmp_path / "bad.model")
     with pytest.raises(model.ModelError, match="no numbers"):
-        model.load(tmp_path / "bad.model", "decoder")
+        model.Decoder.load(tmp_path / "bad.model")
 
 
 def test_a_decoder_is_no_encoder(tmp_path, soft_pair):
-    model.save(soft_pair[1], str(tmp_path / "decoder.model"))
+    soft_pair[1].save(str(tmp_path / "decoder.model"))
     with pytest.raises(model.ModelError, match="is the decoder"):
-        model.load(tmp_path / "decoder.model", "encoder")
+        model.Encoder.load(tmp_path / "decoder.model")
 
 
 def test_missing_and_empty_files_are_model_errors(tmp_path):
     (tmp_path / "empty").touch()
     for path in tmp_path / "none", tmp_path / "empty", tmp_path:
         with pytest.raises(model.ModelError):
-            model.load(path, "encoder")
+            model.Encoder.load(path)
 
 
 def test_the_trunk_takes_the_names_and_shapes_of_torchvision():
     from torchvision.models import resnet18
     theirs = {n: t.shape for n, t in resnet18().state_dict().items() if not n.startswith(("layer4", "fc"))}
-    ours = {n: t.shape for n, t in model.Encoder(model.ModelConfig("hard", 2)).state_dict().items()}
+    ours = {n: t.shape for n, t in model.AnalysisTransform(model.default_config("hard")).state_dict().items()}
     assert theirs.items() <= ours.items()
-    assert set(ours) - set(theirs) == {"neck.weight", "neck.bias", "linear.weight", "linear.bias"}
+    assert {name.split(".")[0] for name in set(ours) - set(theirs)} == {"neck", "linear", "hyper"}
 
 
 def test_an_embedding_of_512_pixels_squared_has_32768_numbers():
-    encoder = model.Encoder(model.ModelConfig("soft", 10)).eval()
+    analysis = model.AnalysisTransform(model.default_config("soft")).eval()
     with torch.inference_mode():
-        assert np.prod(encoder(torch.rand(1, 3, 512, 512)).shape) == 32_768
+        assert np.prod(analysis(torch.rand(1, 3, 512, 512)).shape) == 32_768

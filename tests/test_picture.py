@@ -5,10 +5,12 @@ import pytest
 from PIL import Image, ImageCms
 
 import picture
+from coding.container import Metadata
+from picture import Picture
 
 
 def through(image):
-    return picture.join(picture.split(image))
+    return Picture.from_image(image).to_image()
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "I;16", "I", "F"])
@@ -72,14 +74,14 @@ def test_icc_profile_is_kept_but_not_that_of_inks(photo):
 @pytest.mark.parametrize("alpha", [b"", b"\x89PNG\r\n\x1a\n", b"x" * 100])
 def test_damaged_alpha_is_an_error_of_ours(photo, alpha):
     with pytest.raises(picture.PictureError):
-        picture.join(picture.Picture(photo, False, False, alpha, None, None))
+        Picture(photo, Metadata(56, 40, alpha=alpha)).to_image()
 
 
 def test_alpha_of_another_size_is_refused_before_it_is_decoded(photo):
     file = io.BytesIO()
     Image.new("L", (5000, 5000)).save(file, "PNG")
     with pytest.raises(picture.PictureError):
-        picture.join(picture.Picture(photo, False, False, file.getvalue(), None, None))
+        Picture(photo, Metadata(56, 40, alpha=file.getvalue())).to_image()
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"\x89PNG\r\n\x1a\nrubbish", b"BM" + bytes(60)])
@@ -103,14 +105,14 @@ def test_exif_that_cannot_be_read_is_left_behind(photo):
     for exif in b"Exif\0\0rubbish", b"Exif\0\0MM\0*":
         file = io.BytesIO()
         Image.fromarray(photo).save(file, "PNG", exif=exif)
-        parts = picture.split(Image.open(file))
-        assert parts.exif is None and np.array_equal(parts.rgb, photo)
+        read = Picture.from_image(Image.open(file))
+        assert read.metadata.exif is None and np.array_equal(read.rgb, photo)
 
 
 @pytest.mark.parametrize("exif", [b"rubbish", b"MM\0*"])
 def test_damaged_exif_is_an_error_of_ours(photo, exif):
     with pytest.raises(picture.PictureError, match="EXIF"):
-        picture.join(picture.Picture(photo, False, False, None, None, exif))
+        Picture(photo, Metadata(56, 40, exif=exif)).to_image()
 
 
 def test_a_transparent_gray_level_of_16_bits_becomes_alpha(tmp_path):

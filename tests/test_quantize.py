@@ -4,11 +4,12 @@ import pytest
 import torch
 
 import quantize
+from coding.modes import MODES
 
 
 @pytest.mark.parametrize("mode, B", [("hard", 2), ("soft", 10)])
 def test_inference_rounds_to_the_formula(mode, B):
-    assert quantize.BITS[mode] == B
+    assert MODES[mode].bits == B
     values = [-0.3, 0.0, 0.124, 0.125, 0.37499, 0.5, 0.875, 1.0, 1.7]
     expected = [min(max(math.floor(v * 2**B + 0.5), 0), 2**B) for v in values]
     b = quantize.quantize(torch.tensor(values, dtype=torch.float64), B)
@@ -16,7 +17,7 @@ def test_inference_rounds_to_the_formula(mode, B):
 
 
 @pytest.mark.parametrize("B", [2, 10])
-def test_dequantised_levels_are_fixed_points(B):
+def test_dequantized_levels_are_fixed_points(B):
     b = torch.arange(2**B + 1.0)
     assert torch.equal(quantize.quantize(quantize.dequantize(b, B), B), b)
 
@@ -39,6 +40,13 @@ def test_straight_through_has_the_values_of_the_one_and_the_gradient_of_the_othe
     assert v.grad.tolist() == [1, 2, 3]
 
 
+def test_integers_are_those_of_the_digits():
+    y = torch.tensor([-62.0, 40, 62, -12, 12, 5, -2, 0, 2]).view(1, 3, 1, 3)
+    b = quantize.to_integers(y, (3, 2, 1), 2)
+    assert b.shape == (1, 6, 1, 3) and b.min() == 0 and b.max() == 4
+    assert torch.equal(quantize.from_integers(b, (3, 2, 1), 2), y)
+
+
 def test_digits_carry_what_one_latent_cannot():
     y = torch.tensor([-62.4, -13.0, -2.4, 0.2, 1.7, 12.49, 40.0]).view(1, 1, 1, -1).repeat(1, 3, 1, 1)
     z = quantize.split_digits(y, (3, 2, 1), 2)
@@ -51,12 +59,51 @@ def test_digits_carry_what_one_latent_cannot():
         assert torch.equal(joined[0, component], torch.floor(y[0, component] + 0.5).clamp(-largest, largest))
 
 
+def around(log_scale):
+    """Distances, a mean and a scale."""
+    distance = torch.linspace(-3, 3, 601)
+    return distance, torch.full_like(distance, 0.375), torch.full_like(distance, log_scale)
+
+
 def test_the_dead_zone_is_wider_where_the_model_is_surer():
-    v = torch.linspace(-3, 3, 601)
+    zones = []
     for log_scale in -3.0, 0.0, 7.0:
-        b = quantize.round_to_zero(v, torch.tensor(log_scale))
-        assert torch.equal(b, -quantize.round_to_zero(-v, torch.tensor(log_scale)))
-        assert (b.abs() <= (v.abs() + 0.5).floor()).all() and ((v - b).abs() <= 0.5 + quantize.LARGEST_DEAD_ZONE + 1e-6).all()
-    zones = [v[quantize.round_to_zero(v, torch.tensor(log_scale)) == 0].max() for log_scale in (-3.0, 0.0, 7.0)]
+        distance, mean, scale = around(log_scale)
+        rounded = quantize.round_with_dead_zone(distance, mean, scale)
+        assert torch.equal(rounded, -quantize.round_with_dead_zone(-distance, mean, scale))
+        assert (rounded.abs() <= (distance.abs() + 0.5).floor()).all()
+        assert ((distance - rounded).abs() <= 0.5 + quantize.LARGEST_DEAD_ZONE + 1e-6).all()
+        zones.append(distance[rounded == 0].max())
+        whole = torch.arange(-5.0, 6)
+        assert torch.equal(quantize.round_with_dead_zone(whole, whole, torch.full_like(whole, log_scale)), whole)
     assert zones[0] > zones[1] + 0.1 > zones[2] + 0.1
-    assert torch.equal(quantize.round_to_zero(torch.arange(-5.0, 6), torch.tensor(-3.0)), torch.arange(-5.0, 6))
+
+
+def test_where_the_scale_is_small_every_distance_is_zero():
+    for policy in quantize.round_plainly, quantize.round_with_dead_zone:
+        assert not policy(*around(-4.0)).any() and policy(*around(0.0)).any()
+
+
+@pytest.mark.parametrize("B", [2, 10])
+def test_latents_become_integers_by_the_formula(B):
+    distance, mean, scale = around(0.0)
+    rounded = quantize.round_to_integers(distance, mean, scale, B)
+    assert torch.equal(rounded + mean, torch.floor(distance + mean + 0.5))
+
+
+def test_soft_rounding_goes_from_the_identity_to_a_step():
+    distance, mean, scale = around(0.0)
+    distance = distance[(distance - distance.floor() - 0.5).abs() > 0.01]
+    mean, scale = mean[:len(distance)], scale[:len(distance)]
+    assert torch.allclose(quantize.soften(distance, 1e-2), distance, atol=1e-4)
+    assert torch.allclose(quantize.soften_plainly(distance, mean, scale, sharpness=1e4), (distance + 0.5).floor())
+    real = distance - mean
+    hard = quantize.soften_to_integers(real, mean, scale, sharpness=1e4)
+    assert torch.allclose(hard, quantize.round_to_integers(real, mean, scale, 10), atol=1e-5)
+
+
+def test_bits_are_measured_on_what_is_rounded_or_on_noise():
+    distance = torch.full((1000,), 0.3)
+    assert torch.equal(quantize.as_rounded(distance, distance.round()), torch.zeros(1000))
+    noisy = quantize.with_noise(distance, distance.round())
+    assert (noisy - distance).abs().max() <= 0.5 and noisy.std() > 0.2

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-import exact
+from coding import exact
+from coding.order import Canvas
 from conftest import build_pair
-from context import Canvas
 
 W, A = 2**exact.WEIGHT_BITS, 2**exact.ACTIVATION_BITS
 
@@ -79,14 +79,14 @@ def test_large_float32_products_equal_those_of_float64():
 
 def test_where_float32_gives_up_digits_float64_gives_the_same(monkeypatch):
     """PyTorch can be told to multiply float32 in bfloat16, on processors that do."""
-    context = build_pair("variable")[0].context
-    z, b = torch.ones(1, 3, 2, 2).double(), torch.linspace(-90, 90, 4 * 64, dtype=torch.float64).view(1, 4, 8, 8)
-    expected = parameters(exact.suit(context), z, b, torch.zeros(1, dtype=torch.float64))
-    assert torch.float32 in {p.dtype for p in context.parameters()}
+    entropy_model = build_pair("variable")[0].coder.entropy_model
+    z, y = torch.ones(1, 3, 2, 2).double(), torch.linspace(-90, 90, 4 * 64, dtype=torch.float64).view(1, 4, 8, 8)
+    expected = parameters(exact.suit(entropy_model), y, z, torch.zeros(1, dtype=torch.float64))
+    assert torch.float32 in {p.dtype for p in entropy_model.parameters()}
     monkeypatch.setattr(exact, "float32_is_whole", lambda: False)
-    other = exact.suit(copy.deepcopy(context))
+    other = exact.suit(copy.deepcopy(entropy_model))
     assert {p.dtype for p in other.parameters()} == {torch.float64}
-    assert all(map(torch.equal, parameters(other, z, b, torch.zeros(1, dtype=torch.float64)), expected))
+    assert all(map(torch.equal, parameters(other, y, z, torch.zeros(1, dtype=torch.float64)), expected))
 
 
 @pytest.mark.parametrize("bits", [8, 11])  # of bfloat16 and of TF32
@@ -101,12 +101,12 @@ def test_the_loss_of_digits_is_noticed(monkeypatch, bits):
 
 
 def test_a_model_that_is_frozen_again_is_the_same():
-    context = build_pair("variable")[0].context
-    again = exact.freeze(exact.thaw(copy.deepcopy(context)))
-    halved = exact.thaw(copy.deepcopy(context))
+    entropy_model = build_pair("variable")[0].coder.entropy_model
+    again = exact.freeze(exact.thaw(copy.deepcopy(entropy_model)))
+    halved = exact.thaw(copy.deepcopy(entropy_model))
     halved.load_state_dict({name: t.half().float() for name, t in halved.state_dict().items()})
     for other in again, exact.freeze(halved):
-        assert all(torch.equal(p, q) for p, q in zip(context.parameters(), other.parameters()))
+        assert all(torch.equal(p, q) for p, q in zip(entropy_model.parameters(), other.parameters()))
 
 
 def test_powers_of_two_are_those_of_integers():
@@ -132,47 +132,47 @@ def test_training_in_float32_has_the_same_values_and_gradients():
 
 
 @pytest.fixture(scope="module")
-def context():
-    return build_pair("variable")[0].context
+def entropy_model():
+    return build_pair("variable")[0].coder.entropy_model
 
 
-def parameters(context, z, b, t):
-    """Mean and scale of everything, with latents b known in full, as a flat list."""
-    canvas = Canvas(1, *b.shape[2:], context.slices)
-    everywhere = torch.arange(b[0, 0].numel())
-    for index, part in enumerate(b.split(context.slices, 1)):
+def parameters(entropy_model, y, z, t):
+    """Mean and scale of everything, with latents y known in full, as a flat list."""
+    canvas = Canvas(1, *y.shape[2:], entropy_model.slices)
+    everywhere = torch.arange(y[0, 0].numel())
+    for index, part in enumerate(y.split(entropy_model.slices, 1)):
         with torch.no_grad():
             canvas.put(index, everywhere, part.flatten(2).transpose(1, 2))
-    features = context.features(z, t).flatten(2).transpose(1, 2)
-    result = list(context.hyper_parameters(t))
-    for number, step in enumerate(context.steps):
-        positions = canvas.positions(step.places)
-        result += context.parameters_of(number, features[:, positions], canvas, positions, t)
+    features = entropy_model.features(z, t).flatten(2).transpose(1, 2)
+    result = list(entropy_model.hyper_parameters(t))
+    for step in entropy_model.steps:
+        positions = canvas.positions(step.places, 0, canvas.rows)
+        result += entropy_model.parameters_of(step, features[:, positions], canvas, positions, t)
     return result
 
 
 @pytest.mark.filterwarnings("ignore:TF32")
-def test_contexts_do_not_depend_on_threads_order_or_the_path_of_convolution(context):
+def test_contexts_do_not_depend_on_threads_order_or_the_path_of_convolution(entropy_model):
     random = np.random.default_rng(0)
     z = torch.from_numpy(random.integers(-20, 20, (1, 3, 3, 4))).double()
-    b = torch.from_numpy(random.integers(-9000, 9000, (1, 4, 12, 16))).double() / 16
+    y = torch.from_numpy(random.integers(-9000, 9000, (1, 4, 12, 16))).double() / 16
     t = torch.tensor([37 / 64], dtype=torch.float64)
-    expected = parameters(context, z, b, t)
+    expected = parameters(entropy_model, y, z, t)
 
     threads = torch.get_num_threads()
     try:
         for count in 1, 2:
             torch.set_num_threads(count)
-            assert all(map(torch.equal, parameters(context, z, b, t), expected))
+            assert all(map(torch.equal, parameters(entropy_model, y, z, t), expected))
     finally:
         torch.set_num_threads(threads)
     with torch.backends.mkldnn.flags(enabled=False, allow_tf32=False):
         last = z.contiguous(memory_format=torch.channels_last)
-        assert all(map(torch.equal, parameters(context, last, b, t), expected))
+        assert all(map(torch.equal, parameters(entropy_model, y, last, t), expected))
 
     # The same sums in another order: hidden channels change places.
-    other = copy.deepcopy(context)
-    order = torch.randperm(context.middle[0].in_features, generator=torch.Generator().manual_seed(0))
+    other = copy.deepcopy(entropy_model)
+    order = torch.randperm(entropy_model.middle[0].in_features, generator=torch.Generator().manual_seed(0))
     for layer in (*other.from_features, *other.from_known):
         layer.weight.copy_(layer.weight[order])
         if layer.bias is not None:
@@ -181,16 +181,16 @@ def test_contexts_do_not_depend_on_threads_order_or_the_path_of_convolution(cont
         coefficients.copy_(coefficients[:, order])
     for layer in other.middle:
         layer.weight.copy_(layer.weight[:, order])
-    assert all(map(torch.equal, parameters(other, z, b, t), expected))
+    assert all(map(torch.equal, parameters(other, y, z, t), expected))
 
 
-def test_everything_that_chooses_a_context_is_on_its_grid(context):
-    z, b = torch.ones(1, 3, 1, 1).double(), torch.full((1, 4, 4, 4), 3.25).double()
-    for p in parameters(context, z, b, torch.tensor([-1.25], dtype=torch.float64)):
+def test_everything_that_chooses_a_context_is_on_its_grid(entropy_model):
+    z, y = torch.ones(1, 3, 1, 1).double(), torch.full((1, 4, 4, 4), 3.25).double()
+    for p in parameters(entropy_model, y, z, torch.tensor([-1.25], dtype=torch.float64)):
         assert p.dtype == torch.float64 and torch.equal((p * A).round(), p * A)
 
 
-def test_the_canvas_holds_every_latent_exactly(context):
+def test_the_canvas_holds_every_latent_exactly(entropy_model):
     """The largest latents that a file may hold, and the finest differences between means."""
     values = torch.tensor([2.0**15 - 1 / A, -(2.0**15), 1 / A, -3 - 1 / A], dtype=torch.float64).view(1, 4, 1)
     canvas = Canvas(1, 2, 2, (1,))

@@ -1,0 +1,99 @@
+"""Refinement: a better file for one picture, by the loss of training."""
+import copy
+import functools
+import os
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import codec
+import model
+from coding import container, exact, search
+from conftest import ROOT, build_pair, psnr
+
+
+def refined(image, pair, effort, **options):
+    return codec.compress(image, pair[0], decoder=pair[1], effort=effort, **options)
+
+
+def cost(data, image, pair):
+    """The loss in bits of a whole file: its payload, and the distortion of the picture in it."""
+    mse = 10 ** (-psnr(codec.decompress(data, pair[1]), image) / 10)
+    encoded = container.unpack(data)
+    weight = pair[0].lambda_ * 4**encoded.setting.t * 255**2
+    return 8 * len(encoded.payload) + weight * mse * image.width * image.height
+
+
+@pytest.mark.parametrize("size, mode", [((112, 80), "RGB"), ((37, 20), "RGB"), ((17, 33), "L"), ((1, 1), "RGB")])
+def test_a_refined_file_decodes_as_any_other_and_costs_less_where_size_in_bytes_can_tell(fixed_pair, photo, size, mode):
+    image = Image.fromarray(photo).resize(size).convert(mode)
+    data = refined(image, fixed_pair, 50)
+    assert codec.decompress(data, fixed_pair[1]).size == size
+    if size == (112, 80):
+        assert cost(data, image, fixed_pair) < cost(codec.compress(image, fixed_pair[0]), image, fixed_pair)
+
+
+@pytest.mark.parametrize("mode", ["hard", "soft"])
+def test_refinement_pays_with_the_shipped_models(mode):
+    pair = model.Encoder.load(model.shipped(mode, "encoder")), model.Decoder.load(model.shipped(mode, "decoder"))
+    image = Image.open(os.path.join(ROOT, "resources/test_images/peppers.png")).crop((160, 160, 320, 320))
+    assert cost(refined(image, pair, 30), image, pair) < 0.95 * cost(codec.compress(image, pair[0]), image, pair)
+
+
+def test_it_never_costs_more(fixed_pair, photo):
+    """By the code lengths that the search goes by: whole bytes would blur small pictures."""
+    encoder, decoder = fixed_pair
+    entropy_model = exact.thaw(copy.deepcopy(encoder.coder.entropy_model))
+
+    def total(latents):
+        with torch.inference_mode():
+            _, bits, y = entropy_model.quantize(latents.y, latents.z, torch.zeros(1), encoder.coder.kind.round)
+        pixels = codec.synthesise(y, 0.0, decoder)[:rgb.shape[0], :rgb.shape[1]]
+        return bits.item() + encoder.lambda_ * ((pixels.astype(float) - rgb) ** 2).mean(2).sum()
+    for rgb in photo, photo[:1, :1], photo[3:20, :37], np.broadcast_to(np.uint8([255, 0, 0]), (32, 48, 3)).copy():
+        latents = encoder.latents_at(codec.analyse(rgb, encoder), 0.0)
+        for effort in 1, 30:
+            found = search.refine(latents, 0.0, rgb, encoder, decoder, effort)
+            assert total(found) <= total(latents) * (1 + 1e-4)
+
+
+def test_it_is_deterministic(pair, photo):
+    image = Image.fromarray(photo)
+    assert refined(image, pair, 20) == refined(image, pair, 20)
+
+
+@pytest.mark.parametrize("quality", [1, 8])
+def test_refinement_costs_less_in_variable_mode(variable_pair, photo, quality, monkeypatch):
+    for side, image in (48, Image.fromarray(photo)), (4, Image.fromarray(photo).resize((99, 70)).convert("L")):
+        monkeypatch.setattr(search, "refine", functools.partial(search.refine, side=side))
+        plain = codec.compress(image, variable_pair[0], quality=quality)
+        data = refined(image, variable_pair, 50, quality=quality)
+        assert cost(data, image, variable_pair) < cost(plain, image, variable_pair)
+        monkeypatch.undo()
+
+
+def test_tiles_are_refined_one_after_the_other(fixed_pair, monkeypatch):
+    """Tiles of 4x4 latents with a margin of 4 cost less than the encoder's latents, and keep inside their limits."""
+    monkeypatch.setattr("coding.tiles.HALO", 4)
+    rng = np.random.default_rng(0)
+    rgb = rng.integers(0, 256, (9, 10, 3)).repeat(16, 0).repeat(16, 1)
+    rgb = (rgb + rng.normal(0, 12, rgb.shape)).clip(0, 255).astype(np.uint8)[:139, :154]
+    encoder, decoder = fixed_pair
+    latents = encoder.latents_at(codec.analyse(rgb, encoder), 0.0)
+    before = latents.y.clone()
+    y = search.refine(latents, 0.0, rgb, encoder, decoder, 30, side=4).y
+    assert torch.equal(latents.y, before) and torch.allclose(y, y.round(), atol=1e-4)
+    assert (y.abs() <= encoder.coder.kind.limits.view(1, -1, 1, 1) + 1e-4).all()
+    changed = (y.round() != before.round()).any(1)[0]
+    assert sum(changed[row:row + 4, column:column + 4].any() for row in (0, 4, 8) for column in (0, 4, 8)) > 1
+
+    image = Image.fromarray(rgb)
+    monkeypatch.setattr(search, "refine", functools.partial(search.refine, side=4))
+    assert cost(refined(image, fixed_pair, 30), image, fixed_pair) < cost(codec.compress(image, encoder), image, fixed_pair)
+
+
+def test_a_foreign_decoder_is_refused(soft_pair, photo):
+    with pytest.raises(model.ModelError, match="trained with"):
+        codec.compress(Image.fromarray(photo), soft_pair[0], decoder=build_pair("soft", seed=1)[1], effort=1)
