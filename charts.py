@@ -1,4 +1,5 @@
 """Charts of the results of `evaluate.py`: rate-distortion curves, and bars as the original project drew them."""
+
 import json
 import os
 
@@ -10,14 +11,27 @@ import cli
 import results
 
 METRICS = {"PSNR": "PSNR, dB", "MS-SSIM": "MS-SSIM, dB"}
-COLOURS = {"JPEG": "#d97706", "WebP": "#16a34a", "AVIF": "#8b5cf6", "JPEG 2000": "#64748b", "JPEG XL": "#0891b2"}
-OUR_COLOURS = {"variable": ("#e11d48", "#9f1239", "#fb7185"), "soft": ("#f472b6", "#db2777", "#fbcfe8"),
-               "hard": ("#a21caf", "#d946ef", "#701a75")}  # without effort, and with one and another
+COLOURS = {
+    "JPEG": "#d97706",
+    "WebP": "#16a34a",
+    "AVIF": "#8b5cf6",
+    "JPEG 2000": "#64748b",
+    "JPEG XL": "#0891b2",
+}
+OUR_COLOURS = {
+    "variable": ("#e11d48", "#9f1239", "#fb7185"),
+    "soft": ("#f472b6", "#db2777", "#fbcfe8"),
+    "hard": ("#a21caf", "#d946ef", "#701a75"),
+}  # without effort, and with one and another
 MARKERS = {"soft": "D", "hard": "s"}
 KODAK = [f"kodim{number:02}" for number in range(1, 25)]
 PUBLISHED = os.path.join(cli.HERE, "resources/reference/kodak.json")
-FOUR = {"JPG low": ("JPEG", "hard, B=2"), "JPG high": ("JPEG", "soft, B=10"),
-        "AE B=2": ("hard", None), "AE B=10": ("soft", None)}
+FOUR = {
+    "JPG low": ("JPEG", "hard, B=2"),
+    "JPG high": ("JPEG", "soft, B=10"),
+    "AE B=2": ("hard", None),
+    "AE B=10": ("soft", None),
+}
 WIDEST = 2.0  # bits per pixel
 
 
@@ -54,9 +68,16 @@ def draw_curves(axes, found, metric, image=None, linewidth=1.6):
         is_ours = codec in found["ours"]
         curve = np.array(results.curve(found, codec, image, metric)).reshape(-1, 2)
         values = in_decibels(curve[:, 1]) if metric == "MS-SSIM" else curve[:, 1]
-        axes.plot(curve[:, 0], values, MARKERS.get(codec.split(",")[0], "o") + "-", color=colour(found, codec),
-                  label=label(found, codec), linewidth=1.5 * linewidth if is_ours else linewidth,
-                  markersize=5 if is_ours else 2.5, zorder=3 if is_ours else 2)
+        axes.plot(
+            curve[:, 0],
+            values,
+            MARKERS.get(codec.split(",")[0], "o") + "-",
+            color=colour(found, codec),
+            label=label(found, codec),
+            linewidth=1.5 * linewidth if is_ours else linewidth,
+            markersize=5 if is_ours else 2.5,
+            zorder=3 if is_ours else 2,
+        )
     inside = np.concatenate([line.get_ydata()[line.get_xdata() <= WIDEST] for line in axes.lines])
     axes.set_xlim(0, WIDEST)
     if inside.size:
@@ -74,9 +95,15 @@ def draw_mean(found, metric):
     curves = [curve for curve in published(found) if key in curve]
     for curve, shade in zip(curves, matplotlib.colormaps["viridis"](np.linspace(0, 0.9, len(curves)))):
         values = in_decibels(np.array(curve[key])) if metric == "MS-SSIM" else curve[key]
-        axes.plot(curve["bpp"], values, color=shade, linewidth=0.7, label=f"{curve['codec']}, published", zorder=1)
-    axes.set(xlabel="bits per pixel", ylabel=METRICS[metric], title=f"{metric}, mean over {len(found['images'])} images",
-             ylim=(bottom, top))
+        axes.plot(
+            curve["bpp"], values, color=shade, linewidth=0.7, label=f"{curve['codec']}, published", zorder=1
+        )
+    axes.set(
+        xlabel="bits per pixel",
+        ylabel=METRICS[metric],
+        title=f"{metric}, mean over {len(found['images'])} images",
+        ylim=(bottom, top),
+    )
     axes.legend(fontsize=7, ncols=2 if curves else 1, loc="lower right")
     return figure
 
@@ -91,7 +118,7 @@ def draw_images(found, metric):
     for axes, name in zip(grid.flat, names):
         draw_curves(axes, found, metric, name, 1)
         axes.set_title(name, fontsize=9)
-    for axes in grid.flat[len(names):]:
+    for axes in grid.flat[len(names) :]:
         axes.set_visible(False)
     figure.supxlabel("bits per pixel", fontsize=10)
     figure.supylabel(METRICS[metric], fontsize=10)
@@ -103,7 +130,9 @@ def bars(found):
     """Rows of the original project's four for each image, {name: rows}: our modes of fixed rate, and JPEG at their
     bytes. Empty where one of them was not measured."""
     rows = {(row["image"], row["codec"], row["same bytes as"]): row for row in found["rows"]}
-    four = {name: [rows.get((image["name"], *key)) for image in found["images"]] for name, key in FOUR.items()}
+    four = {
+        name: [rows.get((image["name"], *key)) for image in found["images"]] for name, key in FOUR.items()
+    }
     return {} if any(None in group for group in four.values()) else four
 
 
@@ -113,11 +142,22 @@ def draw_bars(found):
     axes = figure.subplots()
     for place, (name, rows) in enumerate(bars(found).items()):
         shade = ("#fbbf24", "#d97706", "#fb7185", "#e11d48")[place]
-        drawn = axes.bar([index + 0.2 * (place - 1.5) for index in range(len(rows))], [row["PSNR"] for row in rows], 0.19,
-                         label=name, color=shade)
-        axes.bar_label(drawn, [f"{row['PSNR']:.1f}\n{row['bpp']:.2f} bpp" for row in rows], fontsize=7, padding=2)
-    axes.set(ylabel=METRICS["PSNR"], title="At the bytes of hard mode (B=2) and of soft mode (B=10)",
-             xticks=range(len(found["images"])), xticklabels=[image["name"] for image in found["images"]])
+        drawn = axes.bar(
+            [index + 0.2 * (place - 1.5) for index in range(len(rows))],
+            [row["PSNR"] for row in rows],
+            0.19,
+            label=name,
+            color=shade,
+        )
+        axes.bar_label(
+            drawn, [f"{row['PSNR']:.1f}\n{row['bpp']:.2f} bpp" for row in rows], fontsize=7, padding=2
+        )
+    axes.set(
+        ylabel=METRICS["PSNR"],
+        title="At the bytes of hard mode (B=2) and of soft mode (B=10)",
+        xticks=range(len(found["images"])),
+        xticklabels=[image["name"] for image in found["images"]],
+    )
     axes.margins(y=0.15)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(ncols=4, fontsize=8, loc="upper center")

@@ -7,6 +7,7 @@
 
 This is the one file that knows all the parts.
 """
+
 import functools
 
 import numpy as np
@@ -36,31 +37,137 @@ def compress(
 ) -> bytes:
     """Bytes of a `.encoded` file for a Pillow image of any mode and size.
 
-    quality: 1 to 10, for a model of all rates, 5 if nothing is said; or target_bpp: bits per pixel that the file comes
-    near to, before refinement.
+    quality: 1 to 10, for a model of all rates, 5 if nothing is said; or target_bpp: bits per pixel that the
+    file comes near to, before refinement.
     effort: iterations of refinement, see `search.py`, which need the encoder's decoder.
     progress: show a bar on a terminal. The models' device is used.
-    Raises picture.PictureError for modes that have no RGB, container.ContainerError for pictures beyond the format's
-    limits, model.ModelError for a decoder that is not the encoder's, and ValueError for options that contradict each
-    other or the model.
+    Raises picture.PictureError for modes that have no RGB, container.ContainerError for pictures beyond the
+    format's limits, model.ModelError for a decoder that is not the encoder's, and ValueError for options that
+    contradict each other or the model.
     """
     _check_options(encoder, quality, target_bpp, effort, decoder)
     container.check_size(*image.size)
     picture = Picture.from_image(image)
-    y = analyse(picture.rgb, encoder, progress=progress)               # (1, K, h, w), real
+    y = analyse(picture.rgb, encoder, progress=progress)  # (1, K, h, w), real
     setting = _choose_setting(picture, y, encoder, quality, target_bpp)
-    latents = encoder.latents_at(y, setting.t)                         # in quantization steps
+    latents = encoder.latents_at(y, setting.t)  # in quantization steps
     if effort:
-        latents = search.refine(latents, setting.t, picture.rgb, encoder, decoder, effort,
-                                gray=picture.metadata.gray, progress=progress)
+        latents = search.refine(latents, setting.t, picture, encoder, decoder, effort, progress=progress)
     return _pack(picture, setting, encoder, encoder.coder.encode(latents, setting.t))
+
+
+def decompress(
+    data: bytes,
+    decoder: Decoder,
+    *,
+    progress: bool = False,
+) -> Image.Image:
+    """The Pillow image (L, LA, RGB or RGBA) in the bytes of a `.encoded` file.
+
+    The decoder's device is used; progress: show a bar on a terminal. Raises container.ContainerError,
+    entropy.PayloadError or picture.PictureError for damaged data and model.ModelError if another decoder is
+    needed.
+    """
+    encoded = unpack(data, decoder)
+    y = decode_latents(encoded, decoder).y  # (1, K, h, w), quantized
+    rgb = synthesise(y, encoded.setting.t, decoder, gray=encoded.metadata.gray, progress=progress)
+    rgb = rgb[: encoded.metadata.height, : encoded.metadata.width]
+    return Picture(rgb, encoded.metadata).to_image()
+
+
+def unpack(data: bytes, decoder: Decoder) -> Encoded:
+    """What the bytes `data` of a file hold.
+
+    Raises ContainerError if they are damaged, and ModelError if they are not for this decoder.
+    """
+    encoded = container.unpack(data)
+    if encoded.decoder_id != decoder.id:
+        needed = encoded.decoder_id.hex()
+        raise ModelError(f"the file needs the decoder {needed}, this one is {decoder.id.hex()}")
+    if encoded.setting.mode != decoder.config.mode:
+        raise ContainerError("the file is damaged (its mode is not that of its decoder)")
+    return encoded
+
+
+def decode_latents(encoded: Encoded, decoder: Decoder) -> Latents:
+    """The quantized latents in the payload of a file; raises entropy.PayloadError."""
+    shape = tuple(-(-side // STRIDE) for side in (encoded.metadata.height, encoded.metadata.width))
+    return decoder.coder.decode(encoded.payload, shape, encoded.setting.t)
+
+
+@torch.inference_mode()
+def analyse(
+    rgb: np.ndarray,
+    encoder: Encoder,
+    tile: int = TILE,
+    progress: bool = False,
+) -> torch.Tensor:
+    """Real latents y (1, K, ceil(H/16), ceil(W/16)), on the encoder's device, of pixels uint8 (H, W, 3).
+
+    tile: latents to a side of what the transform sees at a time, without its margin.
+    """
+    padded = tiles.pad(rgb)
+    rows, columns = (side // STRIDE for side in padded.shape[:2])
+
+    def analyse_part(pixels):  # uint8 (h, w, 3) -> (h/16, w/16, K)
+        x = tiles.to_tensor(pixels, encoder.device) / 255  # (1, 3, h, w)
+        return encoder.transform(x)[0].permute(1, 2, 0).cpu().numpy()
+
+    y = np.empty((rows, columns, encoder.config.channels), np.float32)
+    tiles.fill(
+        y,
+        analyse_part,
+        padded,
+        out_area=tiles.in_latents,
+        source_area=tiles.in_pixels,
+        tiles=tiles.split(rows, columns, tile),
+        progress=progress,
+    )
+    return torch.from_numpy(y).permute(2, 0, 1)[None].to(encoder.device)
+
+
+@torch.inference_mode()
+def synthesise(
+    y: torch.Tensor,
+    t: float,
+    decoder: Decoder,
+    gray: bool = False,
+    tile: int = TILE,
+    progress: bool = False,
+) -> np.ndarray:
+    """Pixels uint8 (16 h, 16 w, 3) of quantized latents y (1, K, h, w) at rate t; gray: make them gray.
+
+    tile: as of `analyse`.
+    """
+    rows, columns = y.shape[2:]
+    t = torch.tensor([t], device=decoder.device)
+
+    def synthesise_part(part):  # (h, w, K) -> uint8 (16 h, 16 w, 3)
+        x = decoder.transform(tiles.to_tensor(part, decoder.device), t)
+        if gray:
+            x = x.mean(1, keepdim=True).expand_as(x)
+        return x[0].permute(1, 2, 0).mul(255).round().clamp(0, 255).byte().cpu().numpy()
+
+    rgb = np.empty((rows * STRIDE, columns * STRIDE, 3), np.uint8)
+    tiles.fill(
+        rgb,
+        synthesise_part,
+        y[0].permute(1, 2, 0).cpu().numpy(),
+        out_area=tiles.in_pixels,
+        source_area=tiles.in_latents,
+        tiles=tiles.split(rows, columns, tile),
+        progress=progress,
+    )
+    return rgb
 
 
 def _check_options(encoder, quality, target_bpp, effort, decoder):
     if quality is not None and target_bpp is not None:
         raise ValueError("a quality and a target of bits per pixel contradict each other")
     if encoder.config.mode.is_fixed and not (quality is None and target_bpp is None):
-        raise ValueError(f"a model of {encoder.config.mode.name} mode has one rate, and no quality can be asked for")
+        raise ValueError(
+            f"a model of {encoder.config.mode.name} mode has one rate: no quality can be asked for"
+        )
     if quality is not None and not 1 <= quality <= 10:
         raise ValueError("the quality must be from 1 to 10")
     if target_bpp is not None and not target_bpp > 0:
@@ -88,7 +195,8 @@ def _choose_setting(picture, y, encoder, quality, target_bpp):
 def _number_of_size(size, y, encoder):
     """The number of the rate whose payload comes nearest to `size` bytes; y: as of `analyse`.
 
-    Code lengths find it: those of the initial probabilities. One payload tells how much less the adaptive models need.
+    Code lengths find it: those of the initial probabilities. One payload tells how much less the adaptive
+    models need.
     """
     mode = encoder.config.mode
 
@@ -110,84 +218,3 @@ def _nearest(numbers, size_at, size):
         middle = (low + high) // 2
         low, high = (middle, high) if size_at(middle) <= size else (low, middle)
     return min((low, high), key=lambda number: abs(size_at(number) - size))
-
-
-def decompress(
-    data: bytes,
-    decoder: Decoder,
-    *,
-    progress: bool = False,
-) -> Image.Image:
-    """The Pillow image (L, LA, RGB or RGBA) in the bytes of a `.encoded` file.
-
-    The decoder's device is used; progress: show a bar on a terminal. Raises container.ContainerError, entropy.PayloadError
-    or picture.PictureError for damaged data and model.ModelError if another decoder is needed.
-    """
-    encoded = unpack(data, decoder)
-    y = decode_latents(encoded, decoder).y                             # (1, K, h, w), quantized
-    rgb = synthesise(y, encoded.setting.t, decoder, gray=encoded.metadata.gray, progress=progress)
-    rgb = rgb[:encoded.metadata.height, :encoded.metadata.width]
-    return Picture(rgb, encoded.metadata).to_image()
-
-
-def unpack(data: bytes, decoder: Decoder) -> Encoded:
-    """What the bytes `data` of a file hold; raises ContainerError, or ModelError if they are not for this decoder."""
-    encoded = container.unpack(data)
-    if encoded.decoder_id != decoder.id:
-        raise ModelError(f"the file needs the decoder {encoded.decoder_id.hex()}, this one is {decoder.id.hex()}")
-    if encoded.setting.mode != decoder.config.mode:
-        raise ContainerError("the file is damaged (its mode is not that of its decoder)")
-    return encoded
-
-
-def decode_latents(encoded: Encoded, decoder: Decoder) -> Latents:
-    """The quantized latents in the payload of a file; raises entropy.PayloadError."""
-    shape = tuple(-(-side // STRIDE) for side in (encoded.metadata.height, encoded.metadata.width))
-    return decoder.coder.decode(encoded.payload, shape, encoded.setting.t)
-
-
-@torch.inference_mode()
-def analyse(
-    rgb: np.ndarray,
-    encoder: Encoder,
-    tile: int = TILE,
-    progress: bool = False,
-) -> torch.Tensor:
-    """Real latents y (1, K, ceil(H/16), ceil(W/16)) of pixels uint8 (H, W, 3), on the encoder's device; tile: its side
-    in latents."""
-    padded = tiles.pad(rgb)
-    rows, columns = (side // STRIDE for side in padded.shape[:2])
-
-    def analyse_part(pixels):  # uint8 (h, w, 3) -> (h/16, w/16, K)
-        return encoder.transform(tiles.to_tensor(pixels, encoder.device) / 255)[0].permute(1, 2, 0).cpu().numpy()
-
-    y = np.empty((rows, columns, encoder.config.channels), np.float32)
-    tiles.fill(y, analyse_part, padded, out_area=tiles.in_latents, source_area=tiles.in_pixels,
-               tiles=tiles.split(rows, columns, tile), progress=progress)
-    return torch.from_numpy(y).permute(2, 0, 1)[None].to(encoder.device)
-
-
-@torch.inference_mode()
-def synthesise(
-    y: torch.Tensor,
-    t: float,
-    decoder: Decoder,
-    gray: bool = False,
-    tile: int = TILE,
-    progress: bool = False,
-) -> np.ndarray:
-    """Pixels uint8 (16 h, 16 w, 3) of quantized latents y (1, K, h, w) at rate t; gray: without colour; tile: its side
-    in latents."""
-    rows, columns = y.shape[2:]
-    t = torch.tensor([t], device=decoder.device)
-
-    def synthesise_part(part):  # (h, w, K) -> uint8 (16 h, 16 w, 3)
-        x = decoder.transform(tiles.to_tensor(part, decoder.device), t)
-        if gray:
-            x = x.mean(1, keepdim=True).expand_as(x)
-        return x[0].permute(1, 2, 0).mul(255).round().clamp(0, 255).byte().cpu().numpy()
-
-    rgb = np.empty((rows * STRIDE, columns * STRIDE, 3), np.uint8)
-    tiles.fill(rgb, synthesise_part, y[0].permute(1, 2, 0).cpu().numpy(), out_area=tiles.in_pixels, source_area=tiles.in_latents,
-               tiles=tiles.split(rows, columns, tile), progress=progress)
-    return rgb

@@ -3,6 +3,7 @@
 All pixels lie in one flat uint8 tensor and crops are gathered from it by index, on the CPU or on
 the GPU alike, so that no loader process stands between the data and the training loop.
 """
+
 import io
 import os
 import sys
@@ -63,23 +64,35 @@ def load_images(paths, smallest=1, limit=None):
     def try_to_decode(named):
         try:
             return decode(named[1])
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # what Pillow raises for damaged files
+        except (
+            OSError,
+            ValueError,
+            SyntaxError,
+            Image.DecompressionBombError,
+        ):  # what Pillow raises for damaged files
             return None
 
     with ThreadPoolExecutor() as pool:
-        decoded = list(tqdm(pool.map(try_to_decode, files), "decoding", len(files), unit="image", disable=None))
+        decoded = list(
+            tqdm(pool.map(try_to_decode, files), "decoding", len(files), unit="image", disable=None)
+        )
     unreadable = [name for (name, _), image in zip(files, decoded) if image is None]
     if len(unreadable) == len(files):
         raise ValueError(f"none of the {len(files)} images in {', '.join(paths)} can be read")
     if unreadable:
-        print(f"{len(unreadable)} of {len(files)} images cannot be read and are left out, the first is {unreadable[0]}",
-              file=sys.stderr)
+        print(
+            f"{len(unreadable)} of {len(files)} images cannot be read and are left out, the first is {unreadable[0]}",
+            file=sys.stderr,
+        )
     images = [image for image in decoded if image is not None and min(image.shape[:2]) >= smallest]
     if not images:
         raise ValueError(f"no image in {', '.join(paths)} is at least {smallest} pixels on both sides")
     if len(images) + len(unreadable) < len(files):
-        print(f"{len(files) - len(images) - len(unreadable)} of {len(files)} images have less than {smallest} pixels on a side "
-              "and are left out", file=sys.stderr)
+        print(
+            f"{len(files) - len(images) - len(unreadable)} of {len(files)} images have less than {smallest} pixels on a side "
+            "and are left out",
+            file=sys.stderr,
+        )
     return images
 
 
@@ -95,7 +108,7 @@ class Crops:
         self.share = areas / areas.sum()
         self.pixels = torch.empty(areas.sum(), 3, dtype=torch.uint8, device=device)
         for image, offset, area in zip(images, self.offsets, areas):
-            self.pixels[offset:offset + area] = torch.from_numpy(image.reshape(-1, 3).copy())
+            self.pixels[offset : offset + area] = torch.from_numpy(image.reshape(-1, 3).copy())
 
     def sample(self, count, random):
         """A batch (count, 3, size, size) of float pixels in [0, 1], drawn with `random` (numpy Generator)."""
@@ -111,8 +124,10 @@ class Crops:
         line = torch.arange(side, device=self.device)
         move = lambda a: torch.as_tensor(a, device=self.device).view(-1, 1, 1)
         columns = torch.where(move(flip), line.flip(0), line)  # (count, 1, side)
-        rows = line.view(1, -1, 1)                             # (1, side, 1)
-        index = move(self.offsets[which]) + (move(top) + rows) * move(self.widths[which]) + move(left) + columns
+        rows = line.view(1, -1, 1)  # (1, side, 1)
+        index = (
+            move(self.offsets[which]) + (move(top) + rows) * move(self.widths[which]) + move(left) + columns
+        )
         batch = self.pixels[index].permute(0, 3, 1, 2).float() / 255  # (count, 3, side, side)
         if side != self.size:
             batch = F.interpolate(batch, (self.size, self.size), mode="bilinear", antialias=True)

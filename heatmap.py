@@ -1,4 +1,5 @@
 """Where the bits of a `.encoded` file go: the code length of each position of its latent."""
+
 import numpy as np
 import torch
 
@@ -28,7 +29,10 @@ def bits_per_position(data, decoder):
     def watch(index, positions, choice, values):
         lengths = torch.from_numpy(_code_lengths(bank, choice.contexts.numpy(), values.numpy()))
         (hyper_bits if index < 0 else bits)[positions.numpy()] += choice.scatter(lengths)[0].sum(1).numpy()
-    latent_coder.decode(decoder.context, bank, encoded.payload, rows, columns, encoded.rate, decoder.config.limits, watch)
+
+    latent_coder.decode(
+        decoder.context, bank, encoded.payload, rows, columns, encoded.rate, decoder.config.limits, watch
+    )
     # One position of z stands for a square of latents, which share its bits.
     shared = np.kron(hyper_bits.reshape(hyper), np.ones((context.HYPER_STRIDE,) * 2))[:rows, :columns]
     return bits.reshape(rows, columns) + shared / context.HYPER_STRIDE**2

@@ -1,4 +1,5 @@
 """The loss of training, rate plus distortion, and its measurement on whole images."""
+
 import math
 import statistics
 
@@ -40,7 +41,9 @@ class RateDistortion(nn.Module):
         With noise, as in training, the rate is that of noisy latents.
         """
         context = self.encoder.context
-        rounding = lambda v, mean, log_scale: quantize.straight_through(context.rounded(v, mean, log_scale), v)
+        rounding = lambda v, mean, log_scale: quantize.straight_through(
+            context.rounded(v, mean, log_scale), v
+        )
         y = self.encoder.steps(x)
         with torch.autocast(x.device.type, enabled=False):  # bfloat16 does not hold the integers of a latent
             b = self.encoder.at_rate(y, t)
@@ -49,7 +52,9 @@ class RateDistortion(nn.Module):
             # What is clipped has no other way back: neither the rate nor the distortion has a gradient there.
             clipped = (y - b).square().mean() if context.on_grid else torch.zeros((), device=x.device)
         if self.entropy_only:
-            quantised = quantised.detach()  # the entropy model changes what latents cost, and hardly what they are
+            quantised = (
+                quantised.detach()
+            )  # the entropy model changes what latents cost, and hardly what they are
         decoded = self.decoder.pixels(self.decoder.from_rate(quantised, t), t)
         if not noise:
             decoded = decoded.clamp(0, 1)
@@ -91,7 +96,9 @@ def evaluate(rate_distortion, images, device="cpu"):
     for image in images:
         x = to_tensor(image, device)
         for rate in rates:
-            bpp, mse, _ = rate_distortion.rate_and_distortion(x, torch.tensor([rate], device=device), noise=False)
+            bpp, mse, _ = rate_distortion.rate_and_distortion(
+                x, torch.tensor([rate], device=device), noise=False
+            )
             bpps.append(bpp.item() * 2**-rate)
             mses.append(max(mse.item(), 1e-10) * 2**rate)
     if not on_grid:

@@ -1,4 +1,5 @@
 """Everything that `evaluate.py` measures of one image: ours and the other codecs, at real file sizes."""
+
 import dataclasses
 import functools
 import io
@@ -21,6 +22,7 @@ THUMBNAIL = 128  # pixels
 @dataclasses.dataclass(frozen=True)
 class Setting:
     """What is asked of our codec; quality is None but in variable mode."""
+
     mode: str
     quality: float | None
     effort: int
@@ -33,13 +35,18 @@ class Setting:
     @property
     def name(self):
         """The name of the setting, as of a point of the curve."""
-        return f"quality {self.quality:g}" if self.quality is not None else {"hard": "B=2", "soft": "B=10"}[self.mode]
+        return (
+            f"quality {self.quality:g}"
+            if self.quality is not None
+            else {"hard": "B=2", "soft": "B=10"}[self.mode]
+        )
 
 
 @dataclasses.dataclass
 class Measured:
     """One image: a row for each file, see `results.py`; what could not be done, in lines; and for each setting to be
     shown its pictures, files by the name of the codec, and its heat map, bits (H/16, W/16)."""
+
     name: str
     width: int = 0
     height: int = 0
@@ -72,7 +79,10 @@ def measure(path, name, settings, against, shown=(), device="cpu", lpips=False):
         for other in map(rivals.load, against):
             try:
                 rival = rivals.Rival(other, image)
-                measured.rows += [_row(name, other.name, file, rival.decode(file.data), image, lpips) for file in rival.curve()]
+                measured.rows += [
+                    _row(name, other.name, file, rival.decode(file.data), image, lpips)
+                    for file in rival.curve()
+                ]
                 others[other.name] = rival
             except rivals.ERRORS as error:
                 measured.notes.append(f"{path}: {other.name} cannot take it ({error})")
@@ -98,24 +108,40 @@ def _measure_ours(measured, setting, image, others, is_shown, device, lpips):
     ours = rivals.File(setting.name, data, metrics.psnr(decoded, image), encoded - began, ended - encoded)
     label = f"{setting.codec}, {setting.name}"
     nearest = {name: rival.nearest(len(data)) for name, rival in others.items()}
-    measured.rows.append(_row(measured.name, setting.codec, ours, decoded, image, lpips)
-                         | {f"{name} PSNR": _rounded(rival.psnr_at(len(data)), 4) for name, rival in others.items()})
-    measured.rows += [_row(measured.name, name, file, others[name].decode(file.data), image, lpips) | {"same bytes as": label}
-                      for name, file in nearest.items()]
+    measured.rows.append(
+        _row(measured.name, setting.codec, ours, decoded, image, lpips)
+        | {f"{name} PSNR": _rounded(rival.psnr_at(len(data)), 4) for name, rival in others.items()}
+    )
+    measured.rows += [
+        _row(measured.name, name, file, others[name].decode(file.data), image, lpips)
+        | {"same bytes as": label}
+        for name, file in nearest.items()
+    ]
     if is_shown:
-        measured.shown.append({
-            "setting": label, "bits": heatmap.bits_per_position(data, decoder),
-            "files": {setting.codec: _lossless(decoded)} | {name: file.data for name, file in nearest.items()}})
+        measured.shown.append(
+            {
+                "setting": label,
+                "bits": heatmap.bits_per_position(data, decoder),
+                "files": {setting.codec: _lossless(decoded)}
+                | {name: file.data for name, file in nearest.items()},
+            }
+        )
 
 
 def _row(name, codec_name, file, decoded, image, lpips):
     size = len(file.data)
     return {
-        "image": name, "codec": codec_name, "setting": file.setting, "same bytes as": None,
-        "bytes": size, "bpp": _rounded(8 * size / (image.width * image.height), 8),
-        "PSNR": _rounded(file.psnr, 4), "MS-SSIM": _rounded(metrics.ms_ssim(decoded, image), 6),
+        "image": name,
+        "codec": codec_name,
+        "setting": file.setting,
+        "same bytes as": None,
+        "bytes": size,
+        "bpp": _rounded(8 * size / (image.width * image.height), 8),
+        "PSNR": _rounded(file.psnr, 4),
+        "MS-SSIM": _rounded(metrics.ms_ssim(decoded, image), 6),
         "LPIPS": _rounded(metrics.load_lpips()(decoded, image), 5) if lpips else None,
-        "encode s": _rounded(file.encode_seconds, 4), "decode s": _rounded(file.decode_seconds, 4),
+        "encode s": _rounded(file.encode_seconds, 4),
+        "decode s": _rounded(file.decode_seconds, 4),
     }
 
 

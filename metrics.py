@@ -1,4 +1,5 @@
 """How good a decoded picture is, and how many bits one codec saves against another."""
+
 import functools
 import math
 import os
@@ -29,6 +30,7 @@ def ms_ssim(image, reference):
     if min(image.size) < SMALLEST_SIDE:
         return None
     import pytorch_msssim
+
     return pytorch_msssim.ms_ssim(_tensor(image), _tensor(reference), data_range=255).item()
 
 
@@ -45,6 +47,7 @@ def load_lpips():
         raise Missing("the package lpips is not installed") from error
     import torch
     import torchvision
+
     name = os.path.basename(torchvision.models.AlexNet_Weights.DEFAULT.url)
     path = os.path.join(torch.hub.get_dir(), "checkpoints", name)
     if not os.path.exists(path):
@@ -57,6 +60,7 @@ def load_lpips():
     def distance(image, reference):
         pair = [_tensor(picture.convert("RGB")) / 127.5 - 1 for picture in (image, reference)]
         return network(*pair).item()
+
     return distance
 
 
@@ -73,11 +77,17 @@ def bd_rate(anchor, test):
     if shared < 0.5 * (test[-1][1] - test[0][1]):
         return None
     import bjontegaard
-    return float(bjontegaard.bd_rate(*zip(*anchor), *zip(*test), method="pchip", require_matching_points=False, min_overlap=0))
+
+    return float(
+        bjontegaard.bd_rate(
+            *zip(*anchor), *zip(*test), method="pchip", require_matching_points=False, min_overlap=0
+        )
+    )
 
 
 def _tensor(image):
     """Pixels float32 (1, C, H, W) in [0, 255]."""
     import torch
+
     pixels = np.asarray(image, np.float32)
     return torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1).transpose(2, 0, 1)[None].copy())

@@ -1,4 +1,5 @@
-"""The autoencoder: a ResNet18 analysis transform and its mirror, their configuration, and their `.model` files.
+"""The autoencoder: a ResNet18 analysis transform and its mirror, their configuration, and their `.model`
+files.
 
     pixels (N, 3, H, W) in [0, 1] -> AnalysisTransform -> latents y (N, K, H/16, W/16)
                                   -> scaled to quantization steps at the rate t, quantized, coded
@@ -9,6 +10,7 @@ path, which starts from principal components and is a working codec by itself, a
 network, whose last layer starts at zero. Training has the two transforms and the entropy model of
 `coding/context.py`; `finish` makes of them the Encoder and the Decoder that `codec.py` uses.
 """
+
 import copy
 import dataclasses
 import hashlib
@@ -40,8 +42,8 @@ def _are_counts(values, most):
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """What must be known before weights can be loaded; it lies in the file. Raises ValueError for what cannot be
-    meant, so that a file cannot ask for the memory of a million channels.
+    """What must be known before weights can be loaded; it lies in the file. Raises ValueError for what cannot
+    be meant, so that a file cannot ask for the memory of a million channels.
 
     quantize_mode: "hard", "soft" or "variable"; B: bits of the quantizer, those of the mode.
     digits: for each of the K components of the latents the number of integers in [0, 2^B] that hold it, see
@@ -50,6 +52,7 @@ class ModelConfig:
     slices: components that are coded together, K in all, coarse ones first.
     entropy_widths: channels of z, of the features from it, and of the layers that give mean and scale.
     """
+
     quantize_mode: str
     B: int
     digits: tuple
@@ -58,7 +61,7 @@ class ModelConfig:
     entropy_widths: tuple
 
     def __post_init__(self):
-        if self.quantize_mode not in modes.MODES or self.B != self.mode.bits:
+        if self.quantize_mode not in modes.MODES or self.mode.bits != self.B:
             raise ValueError("B is not that of the mode")
         if len(self.digits) > 1024 or not _are_counts(self.digits, 4):
             raise ValueError("digits out of range")
@@ -113,7 +116,8 @@ class BasicBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(outputs)
         self.downsample = nn.Identity()
         if stride != 1:
-            self.downsample = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+            narrow = nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+            self.downsample = nn.Sequential(narrow, nn.BatchNorm2d(outputs))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = F.relu(self.bn1(self.conv1(x)))
@@ -136,8 +140,10 @@ class MirrorBlock(nn.Module):
 
 
 def _add_rate(module, name, config, *shape):
-    """Give a transform coefficients of the rate, zeros (*shape); where there is one rate they stay that, and have no
-    place in a file."""
+    """Give a transform coefficients of the rate, zeros (*shape).
+
+    In a mode of one rate they stay zero, and have no place in a file.
+    """
     if config.mode.is_fixed:
         module.register_buffer(name, torch.zeros(shape), persistent=False)
     else:
@@ -145,7 +151,7 @@ def _add_rate(module, name, config, *shape):
 
 
 class AnalysisTransform(nn.Module):
-    """Pixels to latents: the ResNet18 trunk to stride 16 and a 1x1 neck, beside the linear path; and latents to z.
+    """Pixels to latents: the ResNet18 trunk to stride 16 and a 1x1 neck, beside the linear path.
 
     The rate t, (N,), halves the quantization step for each unit; each component has a gain besides that
     depends on t (Cui et al. 2021, "Asymmetric gained deep image compression with continuous rate
@@ -155,7 +161,7 @@ class AnalysisTransform(nn.Module):
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.config = config
-        wide4, wide8, wide16 = config.widths
+        wide4, wide8, wide16 = config.widths  # at strides 4, 8 and 16
         self.conv1 = nn.Conv2d(3, wide4, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(wide4)
         self.layer1 = nn.Sequential(BasicBlock(wide4, wide4), BasicBlock(wide4, wide4))
@@ -172,16 +178,20 @@ class AnalysisTransform(nn.Module):
 
         hyper_channels, width, _ = config.entropy_widths
         self.hyper = nn.Sequential(
-            nn.Conv2d(config.channels, width, 1), nn.ReLU(),
-            nn.Conv2d(width, width, 3, 2, 1), nn.ReLU(),
-            nn.Conv2d(width, width, 3, 2, 1), nn.ReLU(),
-            nn.Conv2d(width, hyper_channels, 1))
+            nn.Conv2d(config.channels, width, 1),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, 2, 1),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, 2, 1),
+            nn.ReLU(),
+            nn.Conv2d(width, hyper_channels, 1),
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Latents y, (N, K, H/16, W/16), real, of pixels x (N, 3, H, W) in [0, 1]; the same for all rates."""
         y = F.relu(self.bn1(self.conv1((x - self.mean) / self.std)))  # (N, 64, H/2, W/2)
-        y = self.layer1(F.max_pool2d(y, 3, 2, 1))                     # (N, 64, H/4, W/4)
-        y = self.layer3(self.layer2(y))                               # (N, 256, H/16, W/16)
+        y = self.layer1(F.max_pool2d(y, 3, 2, 1))  # (N, 64, H/4, W/4)
+        y = self.layer3(self.layer2(y))  # (N, 256, H/16, W/16)
         with torch.autocast(x.device.type, enabled=False):  # bfloat16 has fewer digits than a latent
             linear = self.linear(x - 0.5)
         return self.neck(y) + linear
@@ -208,7 +218,7 @@ class SynthesisTransform(nn.Module):
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.config = config
-        wide4, wide8, wide16 = config.widths
+        wide4, wide8, wide16 = config.widths  # at strides 4, 8 and 16
         self.neck = nn.Conv2d(config.channels, wide16, 1)
         self.layer3 = nn.Sequential(MirrorBlock(wide16), MirrorBlock(wide16))
         self.up3 = nn.Sequential(nn.Conv2d(wide16, wide8 * 4, 1), nn.PixelShuffle(2))
@@ -221,17 +231,19 @@ class SynthesisTransform(nn.Module):
         nn.init.zeros_(self.head.bias)
         # Spread of each component at t = 0: the network sees values around one.
         self.register_buffer("scale", torch.ones(config.channels))
-        _add_rate(self, "gain", config, 3, config.channels)  # log2, of the analysis transform's gain as it is undone
+        _add_rate(
+            self, "gain", config, 3, config.channels
+        )  # log2, of the other transform's gain as it is undone
         self.modulation = _Modulation(config, wide16, wide8, wide4, wide4)
 
     def forward(self, y: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        """Pixels (N, 3, H, W), mostly in [0, 1], of latents y (N, K, H/16, W/16) in quantization steps at rates t (N,)."""
+        """Pixels (N, 3, H, W), mostly in [0, 1], of latents y (N, K, H/16, W/16) in steps at rates t (N,)."""
         y = y * torch.exp2(-t.view(-1, 1, 1, 1) - exact.polynomial(self.gain, t))
         x = self.modulation(self.neck(y / self.scale.view(1, -1, 1, 1)), 0, t)  # (N, 256, H/16, W/16)
-        x = self.modulation(self.up3(self.layer3(x)), 1, t)                     # (N, 128, H/8, W/8)
-        x = self.modulation(self.up2(self.layer2(x)), 2, t)                     # (N, 64, H/4, W/4)
+        x = self.modulation(self.up3(self.layer3(x)), 1, t)  # (N, 128, H/8, W/8)
+        x = self.modulation(self.up2(self.layer2(x)), 2, t)  # (N, 64, H/4, W/4)
         x = self.modulation(self.layer1(x), 3, t)
-        x = F.pixel_shuffle(self.head(x), 4)                                    # (N, 3, H, W)
+        x = F.pixel_shuffle(self.head(x), 4)  # (N, 3, H, W)
         with torch.autocast(x.device.type, enabled=False):
             linear = F.pixel_shuffle(self.linear(y), STRIDE)
         return x + linear + 0.5
@@ -264,6 +276,7 @@ class Encoder:
     decoder_id: 8 bytes, of the decoder that was trained with it.
     lambda_: of its training, the weight of the distortion at t = 0.
     """
+
     transform: AnalysisTransform
     coder: latents.LatentCoder
     decoder_id: bytes
@@ -280,7 +293,7 @@ class Encoder:
         return next(self.transform.parameters()).device
 
     def latents_at(self, y: torch.Tensor, t: float) -> latents.Latents:
-        """The latents that are coded at rate t, real, on the CPU, of y (1, K, h, w) as the transform gives it."""
+        """What is coded at rate t, real, on the CPU, of y (1, K, h, w) as the transform gives it."""
         return _latents_at(self.transform, y, t)
 
     def save(self, path: str) -> None:
@@ -291,7 +304,8 @@ class Encoder:
     def load(cls, path: str, device: str = "cpu") -> "Encoder":
         """Read `path`, the transform onto `device`; raises ModelError for anything else than such a file.
 
-        No code in the file is run."""
+        No code in the file is run.
+        """
         content, transform, coder = _load(path, "encoder", AnalysisTransform)
         try:
             decoder_id, lambda_ = bytes.fromhex(content["model_id"]), float(content["lambda"])
@@ -303,6 +317,7 @@ class Encoder:
 @dataclasses.dataclass(frozen=True)
 class Decoder:
     """All that decompressing needs; id: 8 bytes that name it, see `compute_id`."""
+
     transform: SynthesisTransform
     coder: latents.LatentCoder
     id: bytes
@@ -343,13 +358,15 @@ def finish(
     pictures: Iterable[torch.Tensor],
     lambda_: float,
 ) -> tuple[Encoder, Decoder]:
-    """The pair of what was trained: weights as files hold them, the entropy model frozen, the adaptive models fitted.
+    """The pair of what was trained: weights as in files, a frozen entropy model, fitted adaptive models.
 
-    pictures: pixels (1, 3, H, W) in [0, 1], H and W multiples of 16, that the adaptive models are fitted on, at all
-    rates in turn.
+    pictures: pixels (1, 3, H, W) in [0, 1], H and W multiples of 16; the adaptive models are fitted on them,
+    at all rates in turn.
+    What is given stays as it is.
     """
     analysis, synthesis, entropy_model = (
-        _as_in_file(copy.deepcopy(module).cpu().eval()) for module in (analysis, synthesis, entropy_model))
+        _as_in_file(copy.deepcopy(module).cpu().eval()) for module in (analysis, synthesis, entropy_model)
+    )
     exact.freeze(entropy_model)
     coder = latents.fit(entropy_model, analysis.config.kind, _samples(analysis, pictures))
     decoder = Decoder(synthesis, coder, compute_id(synthesis, coder))
@@ -424,8 +441,7 @@ def _load(path, kind, transform_class):
             raise ModelError(f"{path}: is the {content['kind']}, not the {kind}")
         if not all(t.isfinite().all() for t in content["weights"].values()):
             raise ModelError(f"{path}: holds weights that are no numbers")
-        config = ModelConfig(**{name: tuple(value) if isinstance(value, list) else value
-                                for name, value in content["config"].items()})
+        config = ModelConfig(**content["config"])
         transform, entropy_model = transform_class(config), make_entropy_model(config)
         _load_weights(content["weights"], transform, entropy_model)
         bank = entropy.Bank(content["bank"]["lowest"].numpy(), content["bank"]["frequencies"].numpy())

@@ -2,9 +2,11 @@
 
 The codec compresses colours; alpha is kept losslessly beside them, ICC profile and EXIF as they are.
 """
+
 import contextlib
 import dataclasses
 import io
+import os
 import warnings
 
 import numpy as np
@@ -12,8 +14,19 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from coding.container import MAX_PIXELS, Metadata
 from coding.errors import UserError
+from coding.files import replacing
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".bmp", ".tif", ".tiff", ".ppm")  # of images in folders
+EXTENSIONS = (
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".webp",
+    ".avif",
+    ".bmp",
+    ".tif",
+    ".tiff",
+    ".ppm",
+)  # of images in folders
 
 
 class PictureError(UserError):
@@ -23,6 +36,7 @@ class PictureError(UserError):
 @dataclasses.dataclass(frozen=True)
 class Picture:
     """What the codec sees of an image: rgb, uint8 (H, W, 3), and what goes with it."""
+
     rgb: np.ndarray
     metadata: Metadata
 
@@ -77,9 +91,36 @@ def read(path: str) -> Image.Image:
     return image
 
 
+def check_writable(path: str) -> None:
+    """Raise PictureError if `write` knows no format for the extension of `path`."""
+    _format_of(path)
+
+
+def write(image: Image.Image, path: str) -> None:
+    """Write a Pillow image with its ICC profile and EXIF to `path`, whose extension chooses the format.
+
+    Raises PictureError for an unknown extension, and OSError.
+    """
+    format_name = _format_of(path)
+    with replacing(path) as temporary:
+        kept = {key: image.info[key] for key in ("exif", "icc_profile") if key in image.info}
+        image.save(temporary, format_name, quality=95, **kept)
+
+
+def _format_of(path):
+    """Pillow's name of the format that the extension of `path` stands for."""
+    extension = os.path.splitext(path)[1].lower()
+    name = Image.registered_extensions().get(extension)
+    if name not in Image.SAVE:
+        raise PictureError(f"{path}: cannot write images of type '{extension}'; try .png")
+    return name
+
+
 def pixels(image: Image.Image) -> Image.Image:
-    """The Pillow image, L or RGB, of what the codec makes of the colours of `image`: upright, without alpha and metadata.
-    Raises PictureError."""
+    """What the codec sees of a Pillow image, as an image, L or RGB: upright, without alpha and metadata.
+
+    Raises PictureError.
+    """
     picture = Picture.from_image(image)
     rgb = Image.fromarray(picture.rgb)
     return rgb.getchannel("R") if picture.metadata.one_channel else rgb
@@ -131,7 +172,7 @@ def _pillow():
 def _upright(image):
     """The image with its EXIF orientation applied, and the bytes of its other EXIF tags or None.
 
-    EXIF that cannot be read is dropped. The tags of a TIFF file tell how its pixels are stored, and are dropped too.
+    EXIF that cannot be read is dropped, and so are the tags of a TIFF file, which say how its pixels lie.
     """
     try:
         with _pillow():
@@ -145,7 +186,7 @@ def _upright(image):
 
 
 def _to_8_bit(image):
-    """Bring gray images of 16 bits, which Pillow would clip, to mode L or LA, and those of floats, gray levels, to L."""
+    """Bring gray images of 16 bits, which Pillow would clip, to mode L or LA, and those of floats to L."""
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.int64).clip(0, 65535)
         gray = Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))
@@ -160,8 +201,12 @@ def _cmyk_to_rgb(image, icc):
     """Through the embedded profile where there is a usable one."""
     if icc:
         try:
-            return ImageCms.profileToProfile(image, ImageCms.ImageCmsProfile(io.BytesIO(icc)),
-                                             ImageCms.createProfile("sRGB"), outputMode="RGB")
+            return ImageCms.profileToProfile(
+                image,
+                ImageCms.ImageCmsProfile(io.BytesIO(icc)),
+                ImageCms.createProfile("sRGB"),
+                outputMode="RGB",
+            )
         except (ImageCms.PyCMSError, OSError):
             pass
     return image.convert("RGB")

@@ -10,6 +10,7 @@ The networks exchange latents y in quantization steps around zero: y = f * 2^B -
 gives each a mean, and a rounding policy says what its distance from the mean becomes. All policies have
 the arguments distance, mean and log_scale (log2 of the deviation), each of one shape, in steps.
 """
+
 import math
 from collections.abc import Sequence
 
@@ -17,8 +18,8 @@ import torch
 
 # By how much thresholds move outwards, for a deviation of one step, and at most.
 DEAD_ZONE, LARGEST_DEAD_ZONE = 0.05, 0.2
-# Where the scale is smaller, a distance from the mean is coded as zero, with no bits: part of the format, as the dead
-# zone is not.
+# Where the scale is smaller, a distance from the mean is coded as zero, with no bits: part of the format, as
+# the dead zone is not.
 LEAST_LOG_SCALE = -3.625
 
 
@@ -48,12 +49,13 @@ def round_to_integers(
     log_scale: torch.Tensor,
     B: int,
 ) -> torch.Tensor:
-    """The distance from the mean of the integer that is nearest to the latent, by the formula of inference on float32 f.
+    """The distance from the mean of the integer that is nearest to the latent, by the formula of inference on
+    float32 f.
 
     It is a whole number above or below zero, not yet in [0, 2^B]: see `to_integers`.
     """
     f = (distance + mean).float() / 2**B + 0.5
-    return torch.floor(f * 2**B + 0.5) - 2**(B - 1) - mean
+    return torch.floor(f * 2**B + 0.5) - 2 ** (B - 1) - mean
 
 
 def round_plainly(
@@ -70,11 +72,13 @@ def round_with_dead_zone(
     mean: torch.Tensor,
     log_scale: torch.Tensor,
 ) -> torch.Tensor:
-    """As `round_plainly`, but all thresholds are moved outwards, and the dead zone around zero is the widest interval.
+    """As `round_plainly`, but all thresholds are moved outwards, and the dead zone around zero is the widest
+    interval.
 
-    Of two integers the one nearer the mean costs fewer bits, by 2.04 / deviation under a Laplace distribution, and is
-    worth a larger error: the rate-distortion optimal thresholds of Sullivan 1996, "Efficient scalar quantization of
-    exponential and Laplacian random variables".
+    Of two integers the one nearer the mean costs fewer bits, by 2.04 / deviation under a Laplace
+    distribution, and is
+    worth a larger error: the rate-distortion optimal thresholds of Sullivan 1996, "Efficient scalar
+    quantization of exponential and Laplacian random variables".
     """
     zone = (DEAD_ZONE * torch.exp2(-log_scale)).clamp(max=LARGEST_DEAD_ZONE)
     return distance.sign() * torch.floor(distance.abs() + 0.5 - zone) * (log_scale >= LEAST_LOG_SCALE)
@@ -110,12 +114,12 @@ def soften(x: torch.Tensor, sharpness: float) -> torch.Tensor:
 
 
 def with_noise(distance: torch.Tensor, rounded: torch.Tensor) -> torch.Tensor:
-    """What the bits of a latent are measured on in training: its distance from the mean, with noise one step wide."""
+    """What bits are measured on in training: the distance from the mean, with noise one step wide."""
     return add_noise(distance, B=0)
 
 
 def as_rounded(distance: torch.Tensor, rounded: torch.Tensor) -> torch.Tensor:
-    """What the bits of a latent are measured on when it is coded: the rounded distance."""
+    """What bits are measured on when latents are coded: the rounded distance from the mean."""
     return rounded
 
 
@@ -155,8 +159,13 @@ def join_digits(
 ) -> torch.Tensor:
     """Latents (N, K, H, W) of their digits (N, D, H, W), both in steps around zero."""
     base = 2**B + 1
-    return torch.cat([sum(digit * base**power for power, digit in enumerate(reversed(part.split(1, 1))))
-                      for part in parts.split(list(digits), 1)], 1)
+    return torch.cat(
+        [
+            sum(digit * base**power for power, digit in enumerate(reversed(part.split(1, 1))))
+            for part in parts.split(list(digits), 1)
+        ],
+        1,
+    )
 
 
 def to_integers(
@@ -164,8 +173,8 @@ def to_integers(
     digits: Sequence[int],
     B: int,
 ) -> torch.Tensor:
-    """The integers b in [0, 2^B], (N, D, H, W), that quantized latents y (N, K, H, W) within their `limits` stand for."""
-    return split_digits(y, digits, B) + 2**(B - 1)
+    """The integers b in [0, 2^B], (N, D, H, W), of quantized latents y (N, K, H, W) within their `limits`."""
+    return split_digits(y, digits, B) + 2 ** (B - 1)
 
 
 def from_integers(
@@ -174,4 +183,4 @@ def from_integers(
     B: int,
 ) -> torch.Tensor:
     """The latents, float (N, K, H, W), of integers b (N, D, H, W) in [0, 2^B]; inverse of `to_integers`."""
-    return join_digits(b.float() - 2**(B - 1), digits, B)
+    return join_digits(b.float() - 2 ** (B - 1), digits, B)

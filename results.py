@@ -4,6 +4,7 @@ A row is a dict with a file's image, codec, setting, bytes, bpp, PSNR in dB, MS-
 known), "encode s" and "decode s"; rows of ours also have the PSNR of other codecs at the same bytes, by
 interpolation; rows of files that were made to be as large as one of ours name it in "same bytes as".
 """
+
 import csv
 import json
 import math
@@ -26,7 +27,9 @@ def collect(measured, settings):
 def codecs(results):
     """Names of the codecs in the results: the others, then ours."""
     names = list(dict.fromkeys(row["codec"] for row in results["rows"]))
-    return [name for name in names if name not in results["ours"]] + [name for name in results["ours"] if name in names]
+    return [name for name in names if name not in results["ours"]] + [
+        name for name in results["ours"] if name in names
+    ]
 
 
 def points(results, codec, image=None):
@@ -37,8 +40,11 @@ def points(results, codec, image=None):
     groups = {}
     for row in rows:
         groups.setdefault(row["setting"], []).append(row)
-    return [{"setting": setting, **{key: mean([row[key] for row in group]) for key in ("bpp", "PSNR", "MS-SSIM")}}
-            for setting, group in groups.items() if len(group) == len(results["images"])]
+    return [
+        {"setting": setting, **{key: mean([row[key] for row in group]) for key in ("bpp", "PSNR", "MS-SSIM")}}
+        for setting, group in groups.items()
+        if len(group) == len(results["images"])
+    ]
 
 
 def curve(results, codec, image=None, metric="PSNR"):
@@ -46,12 +52,18 @@ def curve(results, codec, image=None, metric="PSNR"):
 
     So a codec that was measured in several ways is shown at its best.
     """
-    known = [(p["bpp"], p[metric]) for p in points(results, codec, image) if p[metric] is not None and math.isfinite(p[metric])]
+    known = [
+        (p["bpp"], p[metric])
+        for p in points(results, codec, image)
+        if p[metric] is not None and math.isfinite(p[metric])
+    ]
     hull = []
     for bpp, value in sorted(known):
         if hull and value <= max(other for _, other in hull):
             continue
-        while hull and (hull[-1][0] == bpp or len(hull) > 1 and _slope(hull[-2], (bpp, value)) >= _slope(*hull[-2:])):
+        while hull and (
+            hull[-1][0] == bpp or len(hull) > 1 and _slope(hull[-2], (bpp, value)) >= _slope(*hull[-2:])
+        ):
             hull.pop()
         hull.append((bpp, value))
     return hull
@@ -64,11 +76,15 @@ def _slope(a, b):
 def bd_rates(results):
     """BD-rates in percent of our codecs against each other one, by PSNR: a dict for each pair of codecs, with the
     images and the mean of those that have one; None where the curves are too short or too far apart."""
-    pairs = [(ours, other) for ours in results["ours"] for other in codecs(results) if other not in results["ours"]]
+    pairs = [
+        (ours, other) for ours in results["ours"] for other in codecs(results) if other not in results["ours"]
+    ]
     table = []
     for ours, other in pairs:
-        percents = {image["name"]: metrics.bd_rate(*(curve(results, codec, image["name"]) for codec in (other, ours)))
-                    for image in results["images"]}
+        percents = {
+            image["name"]: metrics.bd_rate(*(curve(results, codec, image["name"]) for codec in (other, ours)))
+            for image in results["images"]
+        }
         known = [percent for percent in percents.values() if percent is not None]
         if known:
             table.append({"codec": ours, "against": other, "mean": mean(known), "images": percents})
@@ -82,7 +98,10 @@ def mean(values):
 
 def write(results, folder):
     """Write results.json and results.csv to `folder`."""
-    with cli.replacing(os.path.join(folder, "results.json")) as temporary, open(temporary, "w", encoding="utf-8") as file:
+    with (
+        cli.replacing(os.path.join(folder, "results.json")) as temporary,
+        open(temporary, "w", encoding="utf-8") as file,
+    ):
         # A row a line, as people and diffs read it.
         rows = ",\n".join(json.dumps(row) for row in finite(results["rows"]))
         rest = json.dumps({key: value for key, value in results.items() if key != "rows"}, indent=1)

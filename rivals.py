@@ -1,4 +1,5 @@
 """The codecs that people use, at their own qualities and at a given number of bytes, written by Pillow."""
+
 import dataclasses
 import io
 import time
@@ -8,13 +9,18 @@ from PIL import Image, ImageFile, features
 
 import metrics
 
-ERRORS = (OSError, ValueError, RuntimeError)  # what Pillow and its plugins raise for an image that a codec cannot take
+ERRORS = (
+    OSError,
+    ValueError,
+    RuntimeError,
+)  # what Pillow and its plugins raise for an image that a codec cannot take
 
 
 @dataclasses.dataclass(frozen=True)
 class Codec:
     """A codec's settings: qualities from the smallest file to the largest, those of its rate-distortion curve, and
     ways of each to be tried; write(image, quality, way) gives the bytes of a file, and setting names the two."""
+
     name: str
     setting: str
     qualities: tuple
@@ -26,6 +32,7 @@ class Codec:
 @dataclasses.dataclass(frozen=True)
 class File:
     """A file of a codec, its PSNR in dB, and the seconds that writing and reading took."""
+
     setting: str
     data: bytes
     psnr: float
@@ -56,8 +63,14 @@ def _avif(image, quality, subsampling):
 
 def _jpeg2000(image, bpp, _):
     # Pillow leaves out the colour transform unless asked for it.
-    return _save(image, "JPEG2000", quality_layers=[8 * len(image.getbands()) / bpp], irreversible=True, no_jp2=True,
-                 mct=int(image.mode == "RGB"))
+    return _save(
+        image,
+        "JPEG2000",
+        quality_layers=[8 * len(image.getbands()) / bpp],
+        irreversible=True,
+        no_jp2=True,
+        mct=int(image.mode == "RGB"),
+    )
 
 
 def _jxl(image, quality, _):
@@ -65,13 +78,29 @@ def _jxl(image, quality, _):
 
 
 CODECS = {
-    "jpeg": Codec("JPEG", "quality {}, {}", range(1, 96), (5, 10, 15, 20, 30, 40, 50, 60, 70, 80, 90, 95),
-                  ("4:4:4", "4:2:0"), jpeg),
+    "jpeg": Codec(
+        "JPEG",
+        "quality {}, {}",
+        range(1, 96),
+        (5, 10, 15, 20, 30, 40, 50, 60, 70, 80, 90, 95),
+        ("4:4:4", "4:2:0"),
+        jpeg,
+    ),
     "webp": Codec("WebP", "quality {}", range(101), (0, 5, 15, 30, 45, 60, 75, 85, 92, 96), (None,), _webp),
-    "avif": Codec("AVIF", "quality {}, {}", range(101), (5, 15, 25, 35, 45, 55, 65, 75, 85), ("4:4:4", "4:2:0"), _avif),
-    "jpeg2000": Codec("JPEG 2000", "{:.3g} bpp", tuple(0.05 * 1.04**n for n in range(120)),
-                      (0.06, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.1, 1.5, 2, 3), (None,), _jpeg2000),
-    "jxl": Codec("JPEG XL", "quality {}", range(1, 100), (1, 5, 10, 20, 35, 50, 65, 80, 88, 94), (None,), _jxl),
+    "avif": Codec(
+        "AVIF", "quality {}, {}", range(101), (5, 15, 25, 35, 45, 55, 65, 75, 85), ("4:4:4", "4:2:0"), _avif
+    ),
+    "jpeg2000": Codec(
+        "JPEG 2000",
+        "{:.3g} bpp",
+        tuple(0.05 * 1.04**n for n in range(120)),
+        (0.06, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.1, 1.5, 2, 3),
+        (None,),
+        _jpeg2000,
+    ),
+    "jxl": Codec(
+        "JPEG XL", "quality {}", range(1, 100), (1, 5, 10, 20, 35, 50, 65, 80, 88, 94), (None,), _jxl
+    ),
 }
 
 
@@ -103,8 +132,13 @@ class Rival:
             written = time.perf_counter()
             decoded = self.decode(data)
             read = time.perf_counter()
-            self._files[quality, way] = File(self.codec.setting.format(quality, way), data, metrics.psnr(decoded, self.image),
-                                             written - began, read - written)
+            self._files[quality, way] = File(
+                self.codec.setting.format(quality, way),
+                data,
+                metrics.psnr(decoded, self.image),
+                written - began,
+                read - written,
+            )
         return self._files[quality, way]
 
     def decode(self, data):
@@ -117,8 +151,10 @@ class Rival:
 
     def _around(self, size, way):
         """Files of the two neighbouring qualities around `size` bytes, or the one at the end that it lies beyond."""
+
         def at(index):
             return self.file(self.codec.qualities[index], way)
+
         low, high = 0, len(self.codec.qualities) - 1  # file size grows with quality
         if size <= len(at(low).data):
             return [at(low)]
@@ -131,7 +167,10 @@ class Rival:
 
     def nearest(self, size):
         """The File nearest to `size` bytes, of the better way."""
-        files = [min(self._around(size, way), key=lambda file: abs(len(file.data) - size)) for way in self.codec.ways]
+        files = [
+            min(self._around(size, way), key=lambda file: abs(len(file.data) - size))
+            for way in self.codec.ways
+        ]
         return max(files, key=lambda file: file.psnr)
 
     def psnr_at(self, size):

@@ -4,6 +4,7 @@
 `coarsen` prepares a model for the five levels of hard mode, `widen` one of soft mode for variable mode,
 `add_entropy_model` one of an earlier version for this. `load_imagenet` fills the trunk.
 """
+
 import dataclasses
 
 import torch
@@ -14,10 +15,13 @@ from model import STRIDE, ContextConfig, build
 def load_imagenet(encoder):
     """Load torchvision's ImageNet weights of ResNet18 into the trunk; raises ValueError if there are none to be had."""
     from torchvision.models import ResNet18_Weights
+
     try:
         weights = ResNet18_Weights.IMAGENET1K_V1.get_state_dict(progress=True)
     except (OSError, RuntimeError) as error:  # no network, or a hash that does not match
-        raise ValueError(f"the ImageNet weights could not be downloaded ({error}); use --init random") from error
+        raise ValueError(
+            f"the ImageNet weights could not be downloaded ({error}); use --init random"
+        ) from error
     trunk = {name: t for name, t in weights.items() if not name.startswith(("layer4", "fc"))}
     encoder.load_state_dict(trunk, strict=False)
 
@@ -30,7 +34,7 @@ def principal_components(encoder, decoder, pixels, step):
     """
     components = len(encoder.config.digits)
     patches = torch.nn.functional.unfold(pixels - 0.5, STRIDE, stride=STRIDE)  # (N, 768, L)
-    patches = patches.transpose(1, 2).reshape(-1, 3 * STRIDE**2).double()      # (N * L, 768)
+    patches = patches.transpose(1, 2).reshape(-1, 3 * STRIDE**2).double()  # (N * L, 768)
     mean = patches.mean(0)
     _, vectors = torch.linalg.eigh((patches - mean).T @ (patches - mean))
     basis = vectors.flip(1)[:, :components]  # (768, K), largest variance first
@@ -77,7 +81,8 @@ def allocate(y, base, room, most=4):
         _, component, more = max(
             ((error[count] - error[count + more]) / more, component, more)
             for component, (error, count) in enumerate(zip(errors, counts))
-            for more in range(1, min(most - count, room) + 1))
+            for more in range(1, min(most - count, room) + 1)
+        )
         counts[component] += more
         room -= more
     return counts
@@ -146,13 +151,20 @@ def widen(encoder, decoder, config, pixels, step):
     """
     new_encoder, new_decoder = build("encoder", config), build("decoder", config)
     known = len(encoder.config.digits)
-    patches = torch.nn.functional.unfold(pixels - 0.5, STRIDE, stride=STRIDE).transpose(1, 2).reshape(-1, 3 * STRIDE**2)
-    analysis, synthesis = encoder.linear.weight.flatten(1), decoder.linear.weight.flatten(1)  # (K, 768), (768, K)
+    patches = (
+        torch.nn.functional.unfold(pixels - 0.5, STRIDE, stride=STRIDE)
+        .transpose(1, 2)
+        .reshape(-1, 3 * STRIDE**2)
+    )
+    analysis, synthesis = (
+        encoder.linear.weight.flatten(1),
+        decoder.linear.weight.flatten(1),
+    )  # (K, 768), (768, K)
     coded = patches @ analysis.T + encoder.linear.bias
     left = (patches - coded @ synthesis.T - decoder.linear.bias).double()
     mean = left.mean(0)
     _, vectors = torch.linalg.eigh((left - mean).T @ (left - mean))
-    basis = vectors.flip(1)[:, :len(config.digits) - known].float()  # (768, more)
+    basis = vectors.flip(1)[:, : len(config.digits) - known].float()  # (768, more)
 
     state = _transform(encoder)
     more = (basis.T - basis.T @ synthesis @ analysis) / step
@@ -165,7 +177,9 @@ def widen(encoder, decoder, config, pixels, step):
     state = _transform(decoder)
     state["linear.weight"] = torch.cat([synthesis, basis * step], 1).view_as(new_decoder.linear.weight)
     state["linear.bias"] = state["linear.bias"] + mean.float()
-    state["neck.weight"] = torch.cat([state["neck.weight"], torch.zeros_like(new_decoder.neck.weight[:, known:])], 1)
+    state["neck.weight"] = torch.cat(
+        [state["neck.weight"], torch.zeros_like(new_decoder.neck.weight[:, known:])], 1
+    )
     del state["scale"], state["head.weight"], state["head.bias"]
     new_decoder.load_state_dict(state, strict=False)
     new_encoder.eval()

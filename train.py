@@ -11,6 +11,7 @@ sees it rounded. --output_dir gets last.pt and best.pt (checkpoints), log.csv, T
 curve.png, encoder.model and decoder.model. --resume goes on from last.pt: with --steps as the only
 limit and on the same machine, bit for bit as if nothing had happened. Ctrl-C writes last.pt first.
 """
+
 import argparse
 import copy
 import dataclasses
@@ -43,29 +44,59 @@ DRY_RUN = os.path.join("runs", "dry-run")  # the folder that may be overwritten
 
 
 def parse_args(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     add = lambda name, help, **options: parser.add_argument(
-        name, help=help + (" (default: %(default)s)" if options.get("default") is not None else ""), **options)
+        name, help=help + (" (default: %(default)s)" if options.get("default") is not None else ""), **options
+    )
     add("--data", "folders and tar files of training images", nargs="+", required=True)
     add("--val", "folders and tar files of images to measure on", nargs="+", default=None)
-    add("--quantize_mode", "variable, or hard (B=2) or soft (B=10)", choices=list(quantize.BITS), required=True)
-    add("--lambda", "weight of the distortion; default 0.0028 hard, 0.0067 soft, and variable at t=0", dest="lambda_", type=float)
+    add(
+        "--quantize_mode",
+        "variable, or hard (B=2) or soft (B=10)",
+        choices=list(quantize.BITS),
+        required=True,
+    )
+    add(
+        "--lambda",
+        "weight of the distortion; default 0.0028 hard, 0.0067 soft, and variable at t=0",
+        dest="lambda_",
+        type=float,
+    )
     add("--output_dir", "where everything goes; default runs/MODE, with --dry-run runs/dry-run")
-    add("--init", "trunk at the start: ImageNet weights from torchvision, or random",
-        choices=["imagenet", "random"], default="imagenet")
+    add(
+        "--init",
+        "trunk at the start: ImageNet weights from torchvision, or random",
+        choices=["imagenet", "random"],
+        default="imagenet",
+    )
     add("--start_from", "folder of a trained encoder.model and decoder.model to start from instead")
-    add("--entropy_only", "train the entropy model alone, with the transforms as they are", action="store_true")
+    add(
+        "--entropy_only",
+        "train the entropy model alone, with the transforms as they are",
+        action="store_true",
+    )
     add("--steps", "optimiser steps at most", type=int, default=100_000)
-    add("--minutes", "minutes at most; the learning rate follows whichever limit is nearer", type=float,
-        default=math.inf)
+    add(
+        "--minutes",
+        "minutes at most; the learning rate follows whichever limit is nearer",
+        type=float,
+        default=math.inf,
+    )
     add("--batch_size", "crops a step in each process", type=int, default=8)
     add("--crop", f"pixels a side, a multiple of {MULTIPLE}", type=int, default=256)
     add("--lr", "peak learning rate", type=float, default=1e-3)
     add("--val_every", "steps between validations and checkpoints", type=int, default=500)
     add("--seed", "of crops, noise and random weights", type=int, default=0)
     add("--device", "auto, cpu or cuda", choices=["auto", "cpu", "cuda"], default="auto")
-    add("--precision", "of the networks: auto is bfloat16 on a GPU and float32 else; CPUs that have AVX512-BF16 or AMX "
-        "are faster in bfloat16", choices=["auto", "float32", "bfloat16"], default="auto")
+    add(
+        "--precision",
+        "of the networks: auto is bfloat16 on a GPU and float32 else; CPUs that have AVX512-BF16 or AMX "
+        "are faster in bfloat16",
+        choices=["auto", "float32", "bfloat16"],
+        default="auto",
+    )
     add("--resume", "go on from last.pt in --output_dir if it is there", action="store_true")
     add("--dry-run", "two steps on a few images, to see whether everything is in place", action="store_true")
     args = parser.parse_args(argv)
@@ -78,7 +109,9 @@ def parse_args(argv=None):
         parser.error("--dry-run goes on from nothing; leave --resume out")
     if args.dry_run:
         args.steps, args.batch_size = 2, 2
-    args.output_dir = args.output_dir or (DRY_RUN if args.dry_run else os.path.join("runs", args.quantize_mode))
+    args.output_dir = args.output_dir or (
+        DRY_RUN if args.dry_run else os.path.join("runs", args.quantize_mode)
+    )
     return args
 
 
@@ -87,17 +120,23 @@ def initial_model(args, pixels):
     mode = args.quantize_mode
     config = model.VariableConfig() if mode == "variable" else model.ContextConfig(mode, quantize.BITS[mode])
     if args.start_from:
-        encoder, decoder = (model.load(os.path.join(args.start_from, f"{kind}.model"), kind)
-                            for kind in ("encoder", "decoder"))
+        encoder, decoder = (
+            model.load(os.path.join(args.start_from, f"{kind}.model"), kind)
+            for kind in ("encoder", "decoder")
+        )
         if encoder.config.quantize_mode not in (mode, "soft"):
-            raise cli.UserError(f"{args.start_from} holds a model for --quantize_mode={encoder.config.quantize_mode}")
+            raise cli.UserError(
+                f"{args.start_from} holds a model for --quantize_mode={encoder.config.quantize_mode}"
+            )
         if encoder.context is None:
             encoder, decoder = start.add_entropy_model(encoder, decoder, pixels)
         exact.thaw(encoder.context)  # loaded, it is frozen
         # Distortion at fine quantisation is in proportion to the square of the step.
         step = (encoder.lambda_ / args.lambda_) ** 0.5
         if mode == "variable" and encoder.config.quantize_mode == "soft":
-            encoder, decoder = start.widen(encoder, decoder, config, pixels, step=(4e-4 / args.lambda_) ** 0.5)
+            encoder, decoder = start.widen(
+                encoder, decoder, config, pixels, step=(4e-4 / args.lambda_) ** 0.5
+            )
     else:
         encoder, decoder = model.build("encoder", config), model.build("decoder", config)
         if args.init == "imagenet":
@@ -120,10 +159,12 @@ def empty_model(config, entropy_only=False):
 
 def averaged(rate_distortion):
     """An exponential moving average of the weights, over some 1,000 steps and fewer at the start."""
+
     def average(mean, value, count):
         if not value.is_floating_point():
             return value
         return torch.lerp(value, mean, torch.clamp((1 + count) / (10 + count), max=0.999).to(value.dtype))
+
     return AveragedModel(rate_distortion, avg_fn=average, use_buffers=True)
 
 
@@ -134,9 +175,13 @@ def build_optimizer(rate_distortion, lr):
         if not parameter.requires_grad:
             continue
         part = name.split(".")
-        groups["linear" if part[1] == "linear" else "entropy" if is_entropy_model(name) else "network"].append(parameter)
+        groups[
+            "linear" if part[1] == "linear" else "entropy" if is_entropy_model(name) else "network"
+        ].append(parameter)
     peaks = {"network": lr, "linear": lr * 0.03, "entropy": lr}
-    return torch.optim.Adam([{"params": groups[name], "peak": peaks[name]} for name in groups if groups[name]], lr=lr)
+    return torch.optim.Adam(
+        [{"params": groups[name], "peak": peaks[name]} for name in groups if groups[name]], lr=lr
+    )
 
 
 def learning_rate(progress):
@@ -184,11 +229,15 @@ def export(rate_distortion, images, lambda_, output_dir):
     encoder, decoder = rate_distortion.encoder, rate_distortion.decoder
     # The bank belongs to the rounded weights that users will load.
     for module in encoder, decoder:
-        module.cpu().eval().load_state_dict({name: t.half().to(t.dtype) for name, t in module.state_dict().items()})
+        module.cpu().eval().load_state_dict(
+            {name: t.half().to(t.dtype) for name, t in module.state_dict().items()}
+        )
     with torch.inference_mode():
         bank = fit_bank(encoder, tqdm(images, "fitting the bank", disable=None))
-    encoder.bank = decoder.bank = {"lowest": torch.from_numpy(bank.lowest),
-                                   "frequencies": torch.from_numpy(bank.frequencies)}
+    encoder.bank = decoder.bank = {
+        "lowest": torch.from_numpy(bank.lowest),
+        "frequencies": torch.from_numpy(bank.frequencies),
+    }
     exact.freeze(encoder.context)
     encoder.model_id = model.compute_id(decoder)
     encoder.lambda_ = lambda_
@@ -204,7 +253,9 @@ def save_checkpoint(path, state):
         with cli.replacing(path) as temporary, open(temporary, "wb") as file:
             file.write(content.getbuffer())
     except OSError as error:
-        raise cli.UserError(f"{path}: {error.strerror}; a checkpoint that was there before is whole") from error
+        raise cli.UserError(
+            f"{path}: {error.strerror}; a checkpoint that was there before is whole"
+        ) from error
 
 
 class Workers:
@@ -255,9 +306,13 @@ def train(args, workers):
     path = lambda name: os.path.join(args.output_dir, name)
     resuming = args.resume and os.path.exists(path("last.pt"))
     if os.path.exists(path("last.pt")) and not (resuming or args.output_dir == DRY_RUN):
-        raise cli.UserError(f"{path('last.pt')}: a run is there; add --resume, or choose another --output_dir")
+        raise cli.UserError(
+            f"{path('last.pt')}: a run is there; add --resume, or choose another --output_dir"
+        )
     torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # a help for debugging that costs 5 % of a step
+    torch.utils.deterministic.fill_uninitialized_memory = (
+        False  # a help for debugging that costs 5 % of a step
+    )
     torch.manual_seed(args.seed)
 
     limit = 16 if args.dry_run else None
@@ -271,7 +326,9 @@ def train(args, workers):
         if saved["config"]["quantize_mode"] != args.quantize_mode:
             raise cli.UserError(f"{path('last.pt')} is of --quantize_mode={saved['config']['quantize_mode']}")
         if "slices" not in saved["config"]:
-            raise cli.UserError(f"{path('last.pt')} is of an earlier version; --start_from can begin with its exported models")
+            raise cli.UserError(
+                f"{path('last.pt')} is of an earlier version; --start_from can begin with its exported models"
+            )
         rate_distortion = empty_model(saved["config"], args.entropy_only)
     else:
         pixels = crops.sample(8 if args.dry_run else 256, np.random.default_rng(args.seed)).cpu()
@@ -296,8 +353,12 @@ def train(args, workers):
         nonlocal best
         row = {"minutes": elapsed / 60, "learning_rate": optimizer.param_groups[0]["lr"]}
         if bpp is not None:
-            row |= {"crops_per_second": crops_per_second, "bpp": bpp, "psnr": -10 * math.log10(mse),
-                    "loss": distortion(mse, args.lambda_) + bpp}
+            row |= {
+                "crops_per_second": crops_per_second,
+                "bpp": bpp,
+                "psnr": -10 * math.log10(mse),
+                "loss": distortion(mse, args.lambda_) + bpp,
+            }
         if held_out:
             val_bpp, val_psnr = evaluate(average.module, held_out, workers.device)
             val_loss = distortion(10 ** (-val_psnr / 10), args.lambda_) + val_bpp
@@ -309,9 +370,19 @@ def train(args, workers):
         log.write(step, **row)
 
     def checkpoint():
-        save_checkpoint(path("last.pt"), {
-            "config": config, "frozen": frozen, "model": rate_distortion.state_dict(), "average": average.state_dict(),
-            "optimizer": optimizer.state_dict(), "step": step, "elapsed": elapsed, "best": best})
+        save_checkpoint(
+            path("last.pt"),
+            {
+                "config": config,
+                "frozen": frozen,
+                "model": rate_distortion.state_dict(),
+                "average": average.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "step": step,
+                "elapsed": elapsed,
+                "best": best,
+            },
+        )
 
     config = dataclasses.asdict(rate_distortion.encoder.config)
     if first and step == 0:
@@ -332,7 +403,9 @@ def train(args, workers):
         step += 1
         now = time.monotonic()
         elapsed, started = elapsed + now - started, now
-        progress, interrupted = workers.most(max(step / args.steps, elapsed / 60 / args.minutes), interrupt.came)
+        progress, interrupted = workers.most(
+            max(step / args.steps, elapsed / 60 / args.minutes), interrupt.came
+        )
         batch = args.batch_size * workers.count
         bar.total = round(step * batch / progress)  # the time left follows whichever limit is nearer
         bar.update(batch)
@@ -351,8 +424,10 @@ def train(args, workers):
     if first and not interrupted:
         log.draw(path("curve.png"))
         if held_out:
-            average.module.load_state_dict(torch.load(path("best.pt"), map_location=workers.device, weights_only=True)["model"])
-        export(average.module, images[::max(1, len(images) // 400)], args.lambda_, args.output_dir)
+            average.module.load_state_dict(
+                torch.load(path("best.pt"), map_location=workers.device, weights_only=True)["model"]
+            )
+        export(average.module, images[:: max(1, len(images) // 400)], args.lambda_, args.output_dir)
         print(f"wrote encoder.model and decoder.model to {args.output_dir}")
     return not interrupted
 
@@ -366,7 +441,10 @@ def main():
     finally:
         workers.close()
     if not finished:
-        print(f"{os.path.basename(sys.argv[0])}: interrupted; --resume goes on from {args.output_dir}/last.pt", file=sys.stderr)
+        print(
+            f"{os.path.basename(sys.argv[0])}: interrupted; --resume goes on from {args.output_dir}/last.pt",
+            file=sys.stderr,
+        )
         sys.exit(130)
 
 

@@ -16,6 +16,7 @@
 
 This module knows bytes only: no image, no model. `codec.py` gives the fields their meaning.
 """
+
 import dataclasses
 import struct
 import zlib
@@ -26,7 +27,7 @@ from coding.modes import MODES, Setting
 MAGIC = b"\x89ACM"
 VERSION = 1
 MAX_SIDE = 65_535
-MAX_PIXELS = 1 << 28     # what a file of a few bytes may make its reader allocate
+MAX_PIXELS = 1 << 28  # what a file of a few bytes may make its reader allocate
 MAX_METADATA = 16 << 20  # bytes of an inflated ICC profile or EXIF block
 
 _HEADER = struct.Struct("<4sBBBBII8s")
@@ -49,6 +50,7 @@ class Metadata:
     gray: the picture has no colour; one_channel: it came as, and is returned as, a single channel.
     alpha: PNG file of the alpha plane; icc, exif: their bytes. Each may be missing.
     """
+
     width: int
     height: int
     gray: bool = False
@@ -61,6 +63,7 @@ class Metadata:
 @dataclasses.dataclass(frozen=True)
 class Encoded:
     """Everything a `.encoded` file holds; decoder_id: 8 bytes."""
+
     setting: Setting
     decoder_id: bytes
     metadata: Metadata
@@ -70,8 +73,10 @@ class Encoded:
 def check_size(width: int, height: int) -> None:
     """Raise ContainerError for a picture that the format does not hold; width and height in pixels."""
     if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE and width * height <= MAX_PIXELS):
-        raise ContainerError(f"a picture of {width}x{height} pixels is outside the limits "
-                             f"({MAX_SIDE} a side, {MAX_PIXELS >> 20} megapixels)")
+        raise ContainerError(
+            f"a picture of {width}x{height} pixels is outside the limits "
+            f"({MAX_SIDE} a side, {MAX_PIXELS >> 20} megapixels)"
+        )
 
 
 def pack(encoded: Encoded) -> bytes:
@@ -79,9 +84,19 @@ def pack(encoded: Encoded) -> bytes:
     setting, metadata = encoded.setting, encoded.metadata
     check_size(metadata.width, metadata.height)
     chunks = {name: getattr(metadata, name) for name in _CHUNKS if getattr(metadata, name) is not None}
-    flags = sum(_CHUNKS[name] for name in chunks) | _GRAY * metadata.gray | _ONE_CHANNEL * metadata.one_channel
-    body = _HEADER.pack(MAGIC, VERSION, setting.mode.code, setting.number, flags,
-                        metadata.width, metadata.height, encoded.decoder_id)
+    flags = (
+        sum(_CHUNKS[name] for name in chunks) | _GRAY * metadata.gray | _ONE_CHANNEL * metadata.one_channel
+    )
+    body = _HEADER.pack(
+        MAGIC,
+        VERSION,
+        setting.mode.code,
+        setting.number,
+        flags,
+        metadata.width,
+        metadata.height,
+        encoded.decoder_id,
+    )
     for name, content in chunks.items():
         body += _pack_chunk(name, content)
     body += encoded.payload
@@ -124,10 +139,10 @@ def _read_chunk(name, data, position, end):
     start = position + 4
     if start > end:
         raise ContainerError("the file is damaged (a chunk is cut)")
-    length, = struct.unpack_from("<I", data, position)
+    (length,) = struct.unpack_from("<I", data, position)
     if length > end - start:
         raise ContainerError("the file is damaged (a chunk is cut)")
-    content = bytes(data[start:start + length])
+    content = bytes(data[start : start + length])
     return _inflate(content) if name in _DEFLATED else content, start + length
 
 
@@ -150,10 +165,14 @@ def describe(data: bytes) -> dict:
     encoded = unpack(data)
     setting, metadata = encoded.setting, encoded.metadata
     return {
-        "format": "AutoCompressor", "version": VERSION,
-        "quantize_mode": setting.mode.name, "B": setting.mode.bits + setting.t,
-        "width": metadata.width, "height": metadata.height,
-        "gray": metadata.gray, "channels": 1 if metadata.one_channel else 3,
+        "format": "AutoCompressor",
+        "version": VERSION,
+        "quantize_mode": setting.mode.name,
+        "B": setting.mode.bits + setting.t,
+        "width": metadata.width,
+        "height": metadata.height,
+        "gray": metadata.gray,
+        "channels": 1 if metadata.one_channel else 3,
         "decoder_id": encoded.decoder_id.hex(),
         "payload_bytes": len(encoded.payload),
         **{f"{name}_bytes": len(getattr(metadata, name) or b"") for name in _CHUNKS},

@@ -10,6 +10,7 @@ quantization step, which depends on the rate t, so the model knows t too. Whethe
 or at whole distances from their mean makes no difference here, see `latents.py`. Positions lie in rows,
 (N, P, C), and channels in columns.
 """
+
 import math
 from collections.abc import Callable, Sequence
 
@@ -36,7 +37,7 @@ class EntropyModel(nn.Module):
         width: int,
         hidden: int,
     ):
-        """slices: channels of each; hyper_channels: of z; width, hidden: of the features and of the layers after them."""
+        """slices: channels of each; hyper_channels: of z; width: of the features; hidden: of what follows."""
         super().__init__()
         self.slices, channels = slices, sum(slices)
         self.z_mean = nn.Parameter(torch.zeros(3, hyper_channels))
@@ -57,7 +58,8 @@ class EntropyModel(nn.Module):
         self.rate2 = nn.ParameterList(torch.zeros(3, hidden) for _ in self.steps)
         self.middle = nn.ModuleList(exact.Linear(hidden, hidden) for _ in slices)
         self.last = nn.ModuleList(exact.Linear(hidden, 2 * count) for count in slices)
-        # The coarsest components of neighbours, brightness above all, are alike in themselves; in float64 when frozen.
+        # The coarsest components of neighbours, brightness above all, are alike in themselves; in float64
+        # when frozen.
         later_passes = [count for step, count in zip(self.steps, known) if step.slice == 0][1:]
         self.prediction = nn.ModuleList(nn.Linear(count, slices[0], bias=False) for count in later_passes)
         for layer in (*self.last, *self.prediction):
@@ -85,13 +87,16 @@ class EntropyModel(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and log2 scale, each (N, P, C), of what a step codes at positions (P,).
 
-        features: those of the positions, (N, P, width); canvas: of which only what earlier steps coded is read.
+        features: those of the positions, (N, P, width).
+        canvas: the latents that are known; only what earlier steps coded is read.
         """
         x, mean = self.from_features[step.number](features) + _row(self.rate2[step.number], t), 0
         if step.sources:
             x = x + self.from_known[step.number - 1](canvas.logs_around(step.sources, positions))
             if step.slice == 0:
-                mean = self.prediction[step.number - 1](canvas.values_around(step.sources, positions).to(x.dtype))
+                mean = self.prediction[step.number - 1](
+                    canvas.values_around(step.sources, positions).to(x.dtype)
+                )
         x = self.last[step.slice](exact.activate(self.middle[step.slice](exact.activate(x))))
         shift, log_scale = x.chunk(2, 2)
         spread = _row(self.spread.split(self.slices, 1)[step.slice], t)
@@ -138,11 +143,13 @@ def _bounded(log_scale):
 
 
 def laplacian_bits(distance: torch.Tensor, log_scale: torch.Tensor) -> torch.Tensor:
-    """Code length in bits of a distance from the mean, of any shape, under a Laplace distribution of deviation
-    2^log_scale that is integrated over one quantization step."""
+    """Code length in bits of a distance from the mean, of any shape, under a Laplace distribution of
+    deviation 2^log_scale that is integrated over one quantization step."""
     rate = 2**0.5 * torch.exp2(-log_scale)
     distance = distance.abs()
     # Each branch in the form that keeps its digits, and the far one its gradient.
-    near = -torch.log2((1 - torch.exp(-0.5 * rate) * torch.cosh((rate * distance).minimum(0.5 * rate))).clamp_min(1e-9))
+    near = -torch.log2(
+        (1 - torch.exp(-0.5 * rate) * torch.cosh((rate * distance).minimum(0.5 * rate))).clamp_min(1e-9)
+    )
     far = 1 + (rate * (distance - 0.5) - torch.log(-torch.expm1(-rate))) / math.log(2)
     return torch.where(distance < 0.5, near, far)

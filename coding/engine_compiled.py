@@ -5,6 +5,7 @@ SimpleAdaptiveModel: probabilities in doubles; after each symbol p <- max(p * r 
 carry, and closes with a 1 bit. No fast-math: these operations give the same doubles on every
 machine, and a property test holds them to the package's.
 """
+
 import numba
 import numpy as np
 
@@ -112,7 +113,7 @@ def encode(symbols: np.ndarray, contexts: np.ndarray, frequencies: np.ndarray) -
     """Code symbols (n,) with the models that contexts (n,) choose; frequencies (M, S) are their start."""
     out = np.zeros(2 * len(symbols) + 8, np.uint8)  # a symbol shifts the 16-bit range by 16 at most
     bits = _encode(symbols, contexts, *_start(frequencies), out)
-    return out[:(bits + 7) // 8].tobytes()
+    return out[: (bits + 7) // 8].tobytes()
 
 
 class Reader:

@@ -1,4 +1,5 @@
 """The reference engine: the package arithmetic-compressor, one SimpleAdaptiveModel for each context."""
+
 import numpy as np
 from arithmetic_compressor import arithmetic_coding
 from arithmetic_compressor.models.base_adaptive_model import SimpleAdaptiveModel

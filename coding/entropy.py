@@ -9,6 +9,7 @@ those of the image. A payload is
 Two engines write the same bytes: `engine_package` is the package arithmetic-compressor itself,
 `engine_compiled` the same arithmetic in a compiled loop, some hundred times faster.
 """
+
 import dataclasses
 from collections.abc import Iterable
 from types import ModuleType
@@ -18,7 +19,7 @@ import numpy as np
 from coding.errors import UserError
 
 SCALE = 4096  # probabilities are multiples of 1/4096 at the start, and never less
-ESCAPE = 0    # the symbol of an integer outside the alphabet
+ESCAPE = 0  # the symbol of an integer outside the alphabet
 ESCAPE_BITS = 16  # of a varint for most integers
 CHUNK = 1 << 20  # integers that are looked at together, so that they need little memory
 MAX_ALPHABET = 2048  # keeps the total frequency well inside the coder's 16-bit range
@@ -36,6 +37,7 @@ class Bank:
     frequencies: int16 (C, S), initial probabilities in 1/4096, at least 1, then zeros past the
     model's own alphabet. Raises ValueError when they do not make a bank.
     """
+
     lowest: np.ndarray
     frequencies: np.ndarray
 
@@ -67,19 +69,19 @@ class Bank:
     ) -> "Bank":
         """A bank of pairs (integer, weights (n,) of this and the next ones), one for each model.
 
-        Integers outside the range of shares above `rare` are escaped: at 1/4096 the slot of a symbol that never
-        comes costs all others 0.00035 bits each, as much as escaping one latent in 50,000.
+        Integers outside the range of shares above `rare` are escaped: at 1/4096 the slot of a symbol that
+        never comes costs all others 0.00035 bits each, as much as escaping one latent in 50,000.
         """
         lowest, rows = [], []
         for base, counts in weights:
             first, last = np.flatnonzero(counts > rare * counts.sum())[[0, -1]]
             last = min(last, first + MAX_ALPHABET - 2)
-            inside = counts[first:last + 1]
+            inside = counts[first : last + 1]
             lowest.append(base + first)
             rows.append(_to_frequencies(np.concatenate([[counts.sum() - inside.sum()], inside])))
         frequencies = np.zeros((len(rows), max(map(len, rows))), np.int16)
         for row, filled in zip(frequencies, rows):
-            row[:len(filled)] = filled
+            row[: len(filled)] = filled
         return cls(np.array(lowest, np.int32), frequencies)
 
     def code_lengths(self, values: np.ndarray, contexts: np.ndarray) -> np.ndarray:
@@ -98,7 +100,7 @@ def _to_frequencies(counts):
     room = SCALE - len(counts)
     exact = counts * (room / counts.sum())
     frequencies = np.floor(exact).astype(np.int64)
-    largest_remainders = np.argsort(frequencies - exact, kind="stable")[:room - frequencies.sum()]
+    largest_remainders = np.argsort(frequencies - exact, kind="stable")[: room - frequencies.sum()]
     frequencies[largest_remainders] += 1
     return frequencies + 1
 
@@ -107,9 +109,11 @@ def default_engine() -> ModuleType:
     """The compiled engine, or the package where numba is missing."""
     try:
         from coding import engine_compiled
+
         return engine_compiled
     except ImportError:
         from coding import engine_package
+
         return engine_package
 
 
@@ -119,7 +123,7 @@ def encode(
     bank: Bank,
     engine: ModuleType | None = None,
 ) -> bytes:
-    """The payload of the integers `values` (n,), any of 64 bits, each coded by the model that contexts (n,) names."""
+    """The payload of integers `values` (n,), any of 64 bits, coded in contexts (n,)."""
     contexts, values = np.asarray(contexts, np.int16), np.asarray(values)
     symbols, escaped = _to_symbols(values, contexts, bank)
     head = bytearray(_varint(len(escaped)))
@@ -137,7 +141,8 @@ def _to_symbols(values, contexts, bank):
     symbols, escaped = np.empty(len(contexts), np.int16), []
     for start in range(0, len(contexts), CHUNK):
         chunk = slice(start, start + CHUNK)
-        # Seen as unsigned, a negative difference is large, and so is one that wraps around at the ends of 64 bits.
+        # Seen as unsigned, a negative difference is large, and so is one that wraps around at the ends of 64
+        # bits.
         above = (values[chunk].astype(np.int64) - lowest[contexts[chunk]]).view(np.uint64)
         outside = np.flatnonzero(above >= inside[contexts[chunk]])
         escaped += values[chunk][outside].tolist()
@@ -171,7 +176,7 @@ class Reader:
             raise PayloadError("the payload ends too early")
         values = self._below[contexts] + symbols
         is_escape = np.flatnonzero(symbols == ESCAPE)
-        escaped = self._escaped[self._taken:self._taken + len(is_escape)]
+        escaped = self._escaped[self._taken : self._taken + len(is_escape)]
         if len(escaped) != len(is_escape):
             raise PayloadError("the payload is damaged")
         values[is_escape] = escaped

@@ -13,6 +13,7 @@ operations matter. There are two ways:
 What happens to single numbers, not sums, is rounded by IEEE 754 alike everywhere. The same functions serve
 training: in float32 they are differentiable and round nothing.
 """
+
 import math
 from collections.abc import Callable
 
@@ -24,14 +25,14 @@ WEIGHT_BITS = 12
 ACTIVATION_BITS = 8
 MOST_WEIGHT = 8
 MOST_ACTIVATION = 2**15
-INPUT_BITS = 6     # of the inputs of `Linear`
+INPUT_BITS = 6  # of the inputs of `Linear`
 MOST_INPUT = 32
 FLOAT32_BITS = 24
 EXPONENT_BITS = 6  # of the fraction in `power_of_two`
 
 
 def _roots():
-    """2^(i/64) for i in 0 ... 63 in 1/4096, rounded down, by integers alone: six square roots are a 64th root."""
+    """2^(i/64) for i in 0 ... 63 in 1/4096, rounded down: six square roots of integers are a 64th root."""
     values = []
     for i in range(2**EXPONENT_BITS):
         root = 2 ** (i + WEIGHT_BITS * 2**EXPONENT_BITS)
@@ -45,7 +46,7 @@ ROOTS = _roots()
 
 
 class Linear(nn.Linear):
-    """A layer for inputs that `activate` or `signed_log` gave; exact in float32 once frozen, its outputs then float64."""
+    """A layer for what `activate` or `signed_log` gave; frozen, it is exact in float32 and gives float64."""
 
     frozen = False
 
@@ -55,7 +56,7 @@ class Linear(nn.Linear):
 
     @torch.no_grad()
     def freeze(self) -> None:
-        """Bring each row to its grid: the sum of magnitudes in units of the products' grid stays below 2^24."""
+        """Bring each row to its grid, on which the sum of all magnitudes of products stays below 2^24."""
         bias = torch.zeros(len(self.weight)) if self.bias is None else self.bias
         rows = torch.cat([self.weight, bias[:, None]], 1).double()
         most = torch.tensor([MOST_INPUT] * self.in_features + [1], dtype=torch.float64)
@@ -73,19 +74,21 @@ class Linear(nn.Linear):
 
 
 def float32_is_whole() -> bool:
-    """Whether products of float32 matrices keep 24 bits now: some settings of PyTorch and its libraries give up a part."""
+    """Whether products of float32 matrices keep 24 bits now: some settings of PyTorch give up a part."""
     long, short = torch.full((64, 64), 4095.0), torch.full((64, 64), 63.0)
     return all((F.linear(*pair) == 64 * 63 * 4095).all() for pair in ((long, short), (short, long)))
 
 
 def arithmetic(function: Callable) -> Callable:
-    """A function, made to compute with frozen modules: without gradients, and without the caller's autocast, which would
-    round to bfloat16."""
+    """A function that computes with frozen modules, kept from the caller's autocast, which would round.
+
+    It computes no gradients.
+    """
     return torch.inference_mode()(torch.autocast("cpu", enabled=False)(function))
 
 
 def suit(module: nn.Module) -> nn.Module:
-    """Let the frozen layers of a module compute in float32 where that is exact at present, else in float64; returns it."""
+    """Let a module's frozen layers compute in float32 if that is exact now, else in float64; returns it."""
     dtype = torch.float32 if float32_is_whole() else torch.float64
     for layer in module.modules():
         if isinstance(layer, Linear):
@@ -104,7 +107,9 @@ def freeze(module: nn.Module) -> nn.Module:
     for parameter in module.parameters():
         parameter.requires_grad_(False)
         if parameter not in rows:
-            parameter.copy_((parameter * 2**WEIGHT_BITS).round() / 2**WEIGHT_BITS).clamp_(-MOST_WEIGHT, MOST_WEIGHT)
+            parameter.copy_((parameter * 2**WEIGHT_BITS).round() / 2**WEIGHT_BITS).clamp_(
+                -MOST_WEIGHT, MOST_WEIGHT
+            )
     return module
 
 
@@ -127,7 +132,7 @@ def settle(x: torch.Tensor) -> torch.Tensor:
 
 
 def activate(x: torch.Tensor) -> torch.Tensor:
-    """Zero for what is negative, the rest brought to the grid and range of inputs: what is between exact layers."""
+    """Between exact layers: zero for what is negative, the rest brought to the grid and range of inputs."""
     return _to_grid(x.clamp(0, MOST_INPUT), INPUT_BITS)
 
 
@@ -136,12 +141,14 @@ def power_of_two(x: torch.Tensor) -> torch.Tensor:
     if x.dtype != torch.float64:
         return torch.exp2(x)
     parts = (x * 2**EXPONENT_BITS).round().long()  # 64ths
-    whole = (parts >> EXPONENT_BITS) + 1023 << 52  # the bits of a power of two; library functions may be off by one
+    whole = (
+        parts >> EXPONENT_BITS
+    ) + 1023 << 52  # the bits of a power of two; library functions may be off by one
     return ROOTS[parts % 2**EXPONENT_BITS] * whole.view(torch.float64)
 
 
 def signed_log(x: torch.Tensor) -> torch.Tensor:
-    """sign(x) log2(1 + |x|), between powers of two by straight lines, on the grid and in the range of inputs."""
+    """sign(x) log2(1 + |x|), by straight lines between powers of two, on the grid and in range of inputs."""
     mantissa, exponent = torch.frexp(1 + x.abs())
     return _to_grid(x.sign() * (exponent + 2 * mantissa - 2), INPUT_BITS)
 

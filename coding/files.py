@@ -1,4 +1,5 @@
 """Files that are written whole or not at all."""
+
 import contextlib
 import os
 from collections.abc import Iterator
@@ -26,3 +27,9 @@ def replacing(path: str) -> Iterator[str]:
     finally:
         with contextlib.suppress(OSError):
             os.remove(temporary)
+
+
+def write(path: str, content: bytes) -> None:
+    """Write bytes to `path`; raises as `replacing`."""
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        file.write(content)

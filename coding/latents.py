@@ -9,6 +9,7 @@ A kind says everything in which the two differ: how latents are rounded, and whi
 context, that is, by which adaptive model of the bank. `LatentCoder` is the same for both. Everything that
 chooses a context is exact, see `exact.py`, and part of the format.
 """
+
 import abc
 import dataclasses
 import functools
@@ -23,26 +24,28 @@ from coding.context import HIGHEST_LOG_SCALE, EntropyModel, laplacian_bits
 from quantize import LEAST_LOG_SCALE
 
 LARGEST = 2**15 - 1  # magnitude of a latent before it is rounded
-BAND = 4096          # positions, about, that are coded together
+BAND = 4096  # positions, about, that are coded together
+PRIOR = 300  # integers that the Laplacian start of an adaptive model counts for, beside those of training
 
 # One level of the scale is a quarter of an octave.
 LEVELS_PER_OCTAVE = 4
 LEVELS = int((HIGHEST_LOG_SCALE - LEAST_LOG_SCALE) * LEVELS_PER_OCTAVE + 0.5)
 # Integers: the distance of the mean from the nearest integer chooses too, up to a deviation of 2.6 steps.
-FRACTIONS = 4     # parts of the half step between the nearest integer and the mean
+FRACTIONS = 4  # parts of the half step between the nearest integer and the mean
 FINE_LEVELS = 20  # levels that are divided into them
 INTEGER_LEVELS = FINE_LEVELS * FRACTIONS + LEVELS - FINE_LEVELS
 
 
 @dataclasses.dataclass(frozen=True)
 class Latents:
-    """What is coded of a picture, in quantization steps: y (1, K, h, w), and z (1, Z, ceil(h/4), ceil(w/4))."""
+    """What is coded of a picture, in quantization steps: y (1, K, h, w), z (1, Z, ceil(h/4), ceil(w/4))."""
+
     y: torch.Tensor
     z: torch.Tensor
 
 
 def _level(log_scale):
-    """Number of the level, int (n,), of log2 scales of any shape; negative where nothing but zero is coded."""
+    """Level, int (n,), of log2 scales of any shape; negative where nothing but zero is coded."""
     return ((log_scale.flatten() - LEAST_LOG_SCALE) * LEVELS_PER_OCTAVE - 0.5).round().int()
 
 
@@ -54,8 +57,8 @@ def _log_scale(level):
 class DistanceChoice:
     """What is coded of distances from the mean, and in which contexts.
 
-    contexts: int16 (n,), one for each scale; nothing is coded where the scale is so small that the distance is all but
-    certain to be zero.
+    contexts: int16 (n,), one for each scale; nothing is coded where the scale is so small that the distance
+    is all but certain to be zero.
     """
 
     def __init__(
@@ -79,7 +82,8 @@ class DistanceChoice:
 
     def scatter(self, values: torch.Tensor) -> torch.Tensor:
         """Values (n,) of what is coded, and zero of the rest, as (1, P, C)."""
-        return torch.zeros(self._shape.numel(), dtype=values.dtype).index_copy_(0, self._where, values).view(self._shape)
+        everything = torch.zeros(self._shape.numel(), dtype=values.dtype)
+        return everything.index_copy_(0, self._where, values).view(self._shape)
 
 
 class IntegerChoice:
@@ -120,7 +124,11 @@ class IntegerChoice:
 
 @dataclasses.dataclass(frozen=True)
 class AdaptiveModel:
-    """What an adaptive model starts for: a log2 scale, and how far the mean is above the integer that is coded as zero."""
+    """What an adaptive model is for.
+
+    log_scale: of the deviation, log2; above: how far the mean is above the integer that is coded as zero.
+    """
+
     log_scale: float
     above: float = 0.0
 
@@ -132,8 +140,8 @@ HYPER_MODELS = [AdaptiveModel(_log_scale(level)) for level in range(LEVELS)]
 class Kind(abc.ABC):
     """A kind of latents: how they become integers, and which adaptive models code these.
 
-    round, round_nearest, round_softly: policies of `quantize.py`: that of coding; the one with no dead zone; and the soft
-    one, which has a gradient and a `sharpness` besides.
+    round, round_nearest, round_softly: policies of `quantize.py`: that of coding; the one with no dead zone;
+    and the soft one, which has a gradient and a `sharpness` besides.
     limits: int64 (K,), the largest magnitudes of quantized latents, in steps.
     """
 
@@ -144,7 +152,8 @@ class Kind(abc.ABC):
         round_softly: Callable,
         limits: torch.Tensor,
     ):
-        self.round, self.round_nearest, self.round_softly, self.limits = round, round_nearest, round_softly, limits
+        self.round, self.round_nearest, self.round_softly = round, round_nearest, round_softly
+        self.limits = limits
 
     def clip(self, y: torch.Tensor) -> torch.Tensor:
         """Latents (N, K, h, w) brought to where they can be coded, once they are rounded."""
@@ -169,11 +178,15 @@ class IntegerLatents(Kind):
         super().__init__(nearest, nearest, quantize.soften_to_integers, quantize.limits(digits, bits))
 
     def choose(self, group):
-        return IntegerChoice(group.mean, group.log_scale, len(HYPER_MODELS) + group.step.slice * INTEGER_LEVELS)
+        first = len(HYPER_MODELS) + group.step.slice * INTEGER_LEVELS
+        return IntegerChoice(group.mean, group.log_scale, first)
 
     def adaptive_models(self, slice_count):
-        fine = [AdaptiveModel(_log_scale(level), (fraction + 0.5) / (2 * FRACTIONS))
-                for level in range(FINE_LEVELS) for fraction in range(FRACTIONS)]
+        fine = [
+            AdaptiveModel(_log_scale(level), (fraction + 0.5) / (2 * FRACTIONS))
+            for level in range(FINE_LEVELS)
+            for fraction in range(FRACTIONS)
+        ]
         coarse = [AdaptiveModel(_log_scale(level), 0.25) for level in range(FINE_LEVELS, LEVELS)]
         return HYPER_MODELS + (fine + coarse) * slice_count
 
@@ -183,11 +196,16 @@ class DistanceLatents(Kind):
 
     def __init__(self, digits: tuple, bits: int):
         """As of IntegerLatents, of which only the number of components matters."""
-        super().__init__(quantize.round_with_dead_zone, quantize.round_plainly, quantize.soften_plainly,
-                         torch.full((len(digits),), LARGEST + 1))
+        super().__init__(
+            quantize.round_with_dead_zone,
+            quantize.round_plainly,
+            quantize.soften_plainly,
+            torch.full((len(digits),), LARGEST + 1),
+        )
 
     def choose(self, group):
-        return DistanceChoice(group.mean, group.log_scale, len(HYPER_MODELS) + group.step.slice * LEVELS)
+        first = len(HYPER_MODELS) + group.step.slice * LEVELS
+        return DistanceChoice(group.mean, group.log_scale, first)
 
     def adaptive_models(self, slice_count):
         return HYPER_MODELS + [AdaptiveModel(_log_scale(level)) for level in range(LEVELS)] * slice_count
@@ -199,13 +217,14 @@ KINDS = {"integers": IntegerLatents, "distances": DistanceLatents}  # by the nam
 @dataclasses.dataclass(frozen=True)
 class Coded:
     """What is coded at positions (P,) of z or of a slice: integers (n,) in the contexts of a choice."""
+
     positions: torch.Tensor
     choice: DistanceChoice | IntegerChoice
     integers: np.ndarray
 
 
 def _choose_hyper(entropy_model, shape, t):
-    """Mean (1, P, Z) of z and the choice that codes it; shape: of z. The first call of everything that is coded."""
+    """Mean (1, P, Z) of z and the choice that codes it, before all else; shape: of z."""
     exact.suit(entropy_model)
     mean, log_scale = (p.expand(-1, shape[0] * shape[1], -1) for p in entropy_model.hyper_parameters(t))
     return mean, DistanceChoice(mean, log_scale, first=0)
@@ -225,7 +244,7 @@ def _walk(entropy_model, z, shape, t):
 
 
 def _code_latents(entropy_model, kind, y, z, t) -> Iterator[Coded]:
-    """What is coded of real latents y (1, K, h, w), group by group, after quantized z (1, Z, ceil(h/4), ceil(w/4))."""
+    """What is coded of real latents y (1, K, h, w), group by group, after quantized z."""
     slices = [order.to_rows(part) for part in y.split(entropy_model.slices, 1)]
     walk = _walk(entropy_model, z, y.shape[2:], t)
     for group in walk:
@@ -264,7 +283,7 @@ def _as_tensor(t):
 
 
 class LatentCoder:
-    """Codes latents of one kind: with a frozen entropy model, and the bank of adaptive models that was fitted with it."""
+    """Codes latents of a kind with a frozen entropy model and a bank of adaptive models that fits it."""
 
     def __init__(
         self,
@@ -289,7 +308,10 @@ class LatentCoder:
         shape: tuple[int, int],
         t: float,
     ) -> Latents:
-        """The quantized latents, float32, in a payload; shape: (h, w) of y. Raises entropy.PayloadError if it is damaged."""
+        """The quantized latents, float32, in a payload; shape: (h, w) of y.
+
+        Raises entropy.PayloadError if the payload is damaged.
+        """
         reader = entropy.Reader(payload, self.bank)
         hyper_shape = tuple(-(-side // order.HYPER_STRIDE) for side in shape)
         mean, choice = _choose_hyper(self.entropy_model, hyper_shape, _as_tensor(t))
@@ -304,9 +326,10 @@ class LatentCoder:
 
     @exact.arithmetic
     def code_lengths(self, latents: Latents, t: float) -> tuple[np.ndarray, np.ndarray]:
-        """Bits, float64 (h, w), of real or quantized latents y at each position, and (ceil(h/4), ceil(w/4)) of z.
+        """Bits at each position of y, float64 (h, w), and of z, (ceil(h/4), ceil(w/4)).
 
-        Those of the bank's initial probabilities: the adaptive models need mostly a little less.
+        latents: real or quantized. The bits are those of the initial probabilities: the adaptive models need
+        mostly a little less.
         """
         hyper, z = _code_hyper(self.entropy_model, latents.z, _as_tensor(t))
         shape, bits_z = latents.y.shape[2:], self._bits(hyper).reshape(latents.z.shape[2:])
@@ -322,7 +345,10 @@ class LatentCoder:
 
 
 def _read(reader, choice, mean, limit):
-    """Latents (1, P, C) that a reader gives for a choice; raises entropy.PayloadError beyond the limit, which may be (C,)."""
+    """Latents (1, P, C) that a reader gives for a choice; mean: theirs; limit: number or (C,), of magnitudes.
+
+    Raises entropy.PayloadError for what is beyond it.
+    """
     latents = mean + choice.distances(torch.from_numpy(reader.read(choice.contexts)).double())
     if not (latents.abs() <= limit).all():
         raise entropy.PayloadError("the payload is damaged")
@@ -334,7 +360,7 @@ def fit(
     kind: Kind,
     samples: Iterable[tuple[Latents, float]],
 ) -> LatentCoder:
-    """A coder whose adaptive models start from what they code of samples: real latents, each with its rate."""
+    """A coder whose adaptive models start from what they meet in samples: real latents, with their rate."""
     coded = [symbols(entropy_model, kind, latents, t) for latents, t in samples]
     integers, contexts = (np.concatenate(arrays) for arrays in zip(*coded))
     return LatentCoder(entropy_model, kind, fit_bank(kind, len(entropy_model.slices), integers, contexts))
@@ -350,8 +376,9 @@ def fit_bank(
     weights = []
     for context, model in enumerate(kind.adaptive_models(slice_count)):
         reach = min(int(7 * 2**model.log_scale) + 3, 2 * kind.limits.max().item())
-        around = torch.arange(-reach, reach + 1, dtype=torch.float64) - model.above
-        ideal = torch.exp2(-laplacian_bits(around, torch.tensor(model.log_scale, dtype=torch.float64))).numpy()
+        distance = torch.arange(-reach, reach + 1, dtype=torch.float64) - model.above
+        bits = laplacian_bits(distance, torch.tensor(model.log_scale, dtype=torch.float64))
         counted = integers[(contexts == context) & (np.abs(integers) <= reach)] + reach
-        weights.append((-reach, 300 * ideal + np.bincount(counted, minlength=2 * reach + 1)))
+        counts = np.bincount(counted, minlength=2 * reach + 1)
+        weights.append((-reach, counts + PRIOR * torch.exp2(-bits).numpy()))
     return entropy.Bank.from_weights(weights)

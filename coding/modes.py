@@ -4,6 +4,7 @@ The rate t says how fine the quantization is: the step is 2^-t, so that one more
 header holds the number of its rate. Hard and soft mode have one rate, t = 0, whose number is B. Light:
 `decode.py --info` needs this table and no packages.
 """
+
 import dataclasses
 
 RATES_PER_HALVING = 64  # numbers from one step to the step half as large
@@ -15,11 +16,13 @@ class Mode:
 
     name: as --quantize_mode has it; code: its number in a file.
     bits: B of the quantizer, which has 2^B steps between 0 and 1 at t = 0.
-    lambda_: weight of the distortion in the loss at t = 0, in bits per pixel for a squared error of one gray level.
+    lambda_: weight of the distortion in the loss at t = 0, in bits per pixel for a squared error of one gray
+    level.
     latents: how latents become integers, see `latents.KINDS`.
     numbers: the numbers of its rates, coarsest first; lowest_rate: t of the first.
     folder: of the shipped models, in models/.
     """
+
     name: str
     code: int
     bits: int
@@ -43,19 +46,48 @@ class Mode:
         return self.numbers.start + round((quality - 1) / 9 * (len(self.numbers) - 1))
 
 
-MODES = {mode.name: mode for mode in (
-    Mode("hard", code=0, bits=2, lambda_=0.0028, latents="integers",
-         numbers=range(2, 3), lowest_rate=0.0, folder="model_B=2"),
-    Mode("soft", code=1, bits=10, lambda_=0.0067, latents="integers",
-         numbers=range(10, 11), lowest_rate=0.0, folder="model_B=10"),
-    Mode("variable", code=3, bits=10, lambda_=0.0067, latents="distances",
-         numbers=range(241), lowest_rate=-1.25, folder="model_variable"),
-)}
+MODES = {
+    mode.name: mode
+    for mode in (
+        Mode(
+            "hard",
+            code=0,
+            bits=2,
+            lambda_=0.0028,
+            latents="integers",
+            numbers=range(2, 3),
+            lowest_rate=0.0,
+            folder="model_B=2",
+        ),
+        Mode(
+            "soft",
+            code=1,
+            bits=10,
+            lambda_=0.0067,
+            latents="integers",
+            numbers=range(10, 11),
+            lowest_rate=0.0,
+            folder="model_B=10",
+        ),
+        Mode(
+            "variable",
+            code=3,
+            bits=10,
+            lambda_=0.0067,
+            latents="distances",
+            numbers=range(241),
+            lowest_rate=-1.25,
+            folder="model_variable",
+        ),
+    )
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """How a picture is coded, as the header of its file says: in which mode, and at which of the mode's rates."""
+    """How a picture is coded, as the header of its file says: in which mode, and at which of the mode's
+    rates."""
+
     mode: Mode
     number: int
 

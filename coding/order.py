@@ -30,6 +30,7 @@ efficient learned image compression", and quarters divide it once more.
 
 Positions lie in rows here, (N, P, C), and channels in columns.
 """
+
 import dataclasses
 from collections.abc import Iterator, Sequence
 
@@ -38,7 +39,7 @@ import torch
 from coding import exact
 
 HYPER_STRIDE = 4  # latents to a side of one position of z
-REACH = 3         # rows and columns around a position that may be looked at
+REACH = 3  # rows and columns around a position that may be looked at
 
 
 def _diamond(most):
@@ -58,8 +59,12 @@ WHOLE = (((0, 0), (0, 1), (1, 0), (1, 1)),)
 
 @dataclasses.dataclass(frozen=True)
 class SliceOrder:
-    """How a slice is coded: its passes, each the places (row, column) that it takes of a 2x2 square; and the offsets
-    that are looked at, of the slice itself and of the one before."""
+    """How a slice is coded.
+
+    passes: for each the places (row, column) that it takes of a 2x2 square.
+    own, before: offsets (row, column) that are looked at, of the slice itself and of the one before it.
+    """
+
     passes: tuple
     own: tuple
     before: tuple
@@ -76,11 +81,12 @@ SLICE_ORDERS = (
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """One step of coding: a pass over the positions at `places` of each 2x2 square, of the channels of one slice.
+    """One step of coding: a pass over some positions, in the channels of one slice.
 
-    number: of the step; slice: number of the slice.
+    number: of the step; slice: number of the slice; places: (row, column) in each 2x2 square that it takes.
     sources: (slice, offsets) of known latents, offsets (row, column) from the position that is coded.
     """
+
     number: int
     slice: int
     places: tuple
@@ -101,8 +107,11 @@ def coding_steps(slice_count: int) -> list[Step]:
 
 def _sources(index, order, places, known):
     """Sources of a pass of slice `index` that takes `places` when those `known` are coded."""
-    own = tuple((dy, dx) for dy, dx in order.own
-                if all(((row + dy) % 2, (column + dx) % 2) in known for row, column in places))
+    own = tuple(
+        (dy, dx)
+        for dy, dx in order.own
+        if all(((row + dy) % 2, (column + dx) % 2) in known for row, column in places)
+    )
     sources = [(index, own)] if own else []
     if index:
         sources.append((index - 1, order.before))
@@ -110,7 +119,7 @@ def _sources(index, order, places, known):
 
 
 class Canvas:
-    """The latents that are known so far, of rows x columns positions and slices of channels; zero where none is."""
+    """The latents of rows x columns positions that are known so far, by slices; zero where none is."""
 
     def __init__(
         self,
@@ -132,9 +141,13 @@ class Canvas:
         top: int,
         bottom: int,
     ) -> torch.Tensor:
-        """Numbers, int64 (P,), of the positions at `places` of each 2x2 square, in the rows from an even `top` to `bottom`."""
-        grid = torch.arange(self.rows * self.columns, device=self._values[0].device).view(self.rows, self.columns)
-        return torch.cat([grid[top:bottom][row::2, column::2].flatten() for row, column in places])
+        """Numbers, int64 (P,), of the positions at `places` of each 2x2 square, in the rows top to bottom.
+
+        top: an even number.
+        """
+        grid = torch.arange(self.rows * self.columns, device=self._values[0].device)
+        band = grid.view(self.rows, self.columns)[top:bottom]
+        return torch.cat([band[row::2, column::2].flatten() for row, column in places])
 
     def _padded(self, positions):
         return (positions // self.columns + REACH) * self._stride + positions % self.columns + REACH
@@ -157,8 +170,12 @@ class Canvas:
 
     def _gather(self, planes, sources, positions):
         padded = self._padded(positions)
-        return torch.cat([planes[index].index_select(1, padded + (dy * self._stride + dx))
-                          for index, offsets in sources for dy, dx in offsets], 2)
+        moved = [
+            planes[index].index_select(1, padded + (dy * self._stride + dx))
+            for index, offsets in sources
+            for dy, dx in offsets
+        ]
+        return torch.cat(moved, 2)
 
     def values_around(self, sources: tuple, positions: torch.Tensor) -> torch.Tensor:
         """Latents (N, P, S) around positions (P,), of `sources` as of a Step."""
@@ -171,8 +188,8 @@ class Canvas:
     def latents(self) -> torch.Tensor:
         """All latents, float32 (N, K, rows, columns)."""
         inner = slice(REACH, -REACH)
-        planes = [v.view(len(v), self.rows + 2 * REACH, self._stride, -1)[:, inner, inner] for v in self._values]
-        return torch.cat(planes, 3).permute(0, 3, 1, 2)
+        padded = torch.cat(self._values, 2).unflatten(1, (self.rows + 2 * REACH, self._stride))
+        return padded[:, inner, inner].permute(0, 3, 1, 2)
 
 
 def to_rows(latents: torch.Tensor) -> torch.Tensor:
@@ -191,6 +208,7 @@ class Group:
 
     positions: int64 (P,); mean, log_scale: what the entropy model says of them, each (N, P, C).
     """
+
     step: Step
     positions: torch.Tensor
     mean: torch.Tensor
@@ -202,8 +220,9 @@ class Group:
 
 
 class Walk:
-    """The groups of a picture's latents in the order of coding. Whoever iterates must put each group's quantized
-    latents before the next group is asked for, which depends on them:
+    """The groups of a picture's latents in the order of coding.
+
+    The next group depends on the quantized latents of this, which must have been put by then:
 
         walk = Walk(entropy_model, z, (h, w), t)
         for group in walk:
@@ -219,10 +238,12 @@ class Walk:
         t: torch.Tensor,
         band: int | None = None,
     ):
-        """z: quantized hyper-latents (N, Z, ceil(h/4), ceil(w/4)); shape: (h, w); t: rates (N,); band: rows that are
-        coded together, an even number; None for all of them."""
+        """z: quantized hyper-latents (N, Z, ceil(h/4), ceil(w/4)); shape: (h, w); t: rates (N,).
+
+        band: rows that are coded together, an even number, or None for all of them.
+        """
         self._entropy_model, self._t, self._band = entropy_model, t, band or shape[0]
-        features = entropy_model.features(z, t)[:, :, :shape[0], :shape[1]]
+        features = entropy_model.features(z, t)[:, :, : shape[0], : shape[1]]
         self._features = to_rows(features).float().contiguous()  # (N, h * w, width), in float32 still exact
         self._canvas = Canvas(len(z), *shape, entropy_model.slices, z.device)
 
@@ -231,8 +252,10 @@ class Walk:
             for top in range(0, self._canvas.rows, self._band):
                 positions = self._canvas.positions(step.places, top, top + self._band)
                 features = self._features.index_select(1, positions)
-                yield Group(step, positions, *self._entropy_model.parameters_of(
-                    step, features, self._canvas, positions, self._t))
+                parameters = self._entropy_model.parameters_of(
+                    step, features, self._canvas, positions, self._t
+                )
+                yield Group(step, positions, *parameters)
 
     def put(self, group: Group, latents: torch.Tensor) -> None:
         """Tell what the latents (N, P, C) of a group are once they are quantized."""

@@ -5,6 +5,7 @@ until lambda * 255^2 * MSE + bits is lower for that picture (Yang, Bamler and Ma
 inference for neural image compression"). Rounding is soft at first and hardens, with no noise. The file
 is one like any other.
 """
+
 import copy
 import functools
 import math
@@ -17,21 +18,20 @@ from coding import exact, tiles
 from coding.latents import LARGEST, Latents
 from coding.order import HYPER_STRIDE
 
-TILE = 48            # latents a side, a multiple of 4: gradients need more memory than coding does
-CHECK_EVERY = 10     # iterations from one measurement of the real cost to the next
+TILE = 48  # latents a side, a multiple of 4: gradients need more memory than coding does
+CHECK_EVERY = 10  # iterations from one measurement of the real cost to the next
 LEARNING_RATE = 0.3  # in quantization steps, at the start; a tenth of it at the end
-SHARPNESS = 2.0      # of soft rounding at the start
-ANNEALING = 4.0      # the sharpness grows by a factor of e^4
+SHARPNESS = 2.0  # of soft rounding at the start
+ANNEALING = 4.0  # the sharpness grows by a factor of e^4
 
 
 def refine(
     latents: Latents,
     t: float,
-    rgb: np.ndarray,
+    picture,
     encoder,
     decoder,
     iterations: int,
-    gray: bool = False,
     side: int = TILE,
     progress: bool = False,
 ) -> Latents:
@@ -39,22 +39,17 @@ def refine(
 
     What costs less is the code length under the entropy model's own distributions, with the distortion; the
     adaptive models take a little less than that.
-    rgb: the picture, uint8 (H, W, 3); encoder, decoder: a model.Encoder and its model.Decoder.
-    gray: whether the decoded picture will be made gray; side: of a tile in latents, a multiple of 4.
+    picture: the picture.Picture; encoder, decoder: a model.Encoder and its model.Decoder.
+    side: of a tile in latents, a multiple of 4; progress: show a bar on a terminal.
     """
-    y = latents.y.clone()
-    entropy_model = exact.thaw(copy.deepcopy(encoder.coder.entropy_model)).requires_grad_(False).to(decoder.device)
-    padded = tiles.pad(rgb)
-    seen = np.zeros((*padded.shape[:2], 1), bool)  # pixels that are not padding
-    seen[:rgb.shape[0], :rgb.shape[1]] = True
+    y, cost = latents.y.clone(), _Cost(latents.z, t, picture, encoder, decoder)
     parts = tiles.split(*y.shape[2:], side)
-    weight = encoder.lambda_ * 4**t * 255**2
     with tqdm(total=len(parts) * iterations, delay=1, leave=False, disable=None if progress else True) as bar:
         for tile in parts:
-            pixels = tiles.in_pixels(tile.window)
-            cost = _Cost(padded[pixels], seen[pixels], _hyper_window(latents.z, tile), t, weight, entropy_model,
-                         encoder.coder.kind, decoder, gray)
-            y[_everywhere(tile.tile)] = _descend(y[_everywhere(tile.window)], tile, cost, iterations, bar)
+            window = y[_everywhere(tile.window)]
+            y[_everywhere(tile.tile)] = _descend(
+                window, tile, _WindowCost(cost, tile.window), iterations, bar
+            )
     return Latents(y, latents.z)
 
 
@@ -63,15 +58,11 @@ def _everywhere(area):
     return slice(None), slice(None), *area
 
 
-def _hyper_window(z, tile):
-    """The part of z (1, Z, h/4, w/4) that the window of a tile needs."""
-    return z[_everywhere(slice(s.start // HYPER_STRIDE, -(-s.stop // HYPER_STRIDE)) for s in tile.window)]
-
-
 def _descend(window, tile, cost, iterations, bar):
     """The best latents (1, K, h, w) that are found for a tile.
 
-    window: real latents (1, K, h, w) of the tile, which change here, and of its margins, which stay; cost: a _Cost.
+    window: real latents (1, K, h, w) of the tile, which change here, and of its margin, which stays.
+    cost: the _WindowCost; bar: is moved with each iteration.
     """
     inner = _everywhere(tile.tile_in_window)
     window = window.to(cost.device)
@@ -100,19 +91,34 @@ def _descend(window, tile, cost, iterations, bar):
 
 
 class _Cost:
-    """The cost of latents of one window, real or quantized, (1, K, h, w): the loss of training in bits, with a z that stays.
+    """What the cost of a picture's latents depends on besides themselves: the loss of training, in bits."""
 
-    Its methods give the cost of the whole window, as a tensor or a number.
-    """
+    def __init__(self, z, t, picture, encoder, decoder):
+        """As of `refine`."""
+        height, width = picture.rgb.shape[:2]
+        self.z, self.rgb = z, tiles.pad(picture.rgb)
+        self.counts = np.zeros((*self.rgb.shape[:2], 1), bool)  # pixels that are not padding
+        self.counts[:height, :width] = True
+        self.gray = picture.metadata.gray
+        self.weight = encoder.lambda_ * 4**t * 255**2  # of a squared error
+        self.kind, self.synthesis, self.device = encoder.coder.kind, decoder.transform, decoder.device
+        self.t = torch.tensor([t], device=self.device)
+        trainable = exact.thaw(copy.deepcopy(encoder.coder.entropy_model))
+        self.entropy_model = trainable.requires_grad_(False).to(self.device)
 
-    def __init__(self, rgb, seen, z, t, weight, entropy_model, kind, decoder, gray):
-        """rgb: uint8 (16 h, 16 w, 3); seen: bool (16 h, 16 w, 1), which pixels count; weight: of a squared error in bits."""
-        self.device, self._synthesis = decoder.device, decoder.transform
-        self._entropy_model, self._kind, self._gray = entropy_model, kind, gray
-        self._target = tiles.to_tensor(rgb, self.device) / 255           # (1, 3, 16 h, 16 w)
-        self._weight = tiles.to_tensor(seen, self.device) * (weight / 3)  # (1, 1, 16 h, 16 w)
-        self._t, self._z = torch.tensor([t], device=self.device), z.to(self.device)
-        self._limits = kind.limits.clamp(max=LARGEST).view(1, -1, 1, 1).to(self.device, torch.float32)
+
+class _WindowCost:
+    """The cost, in bits, of the latents in a window, real or quantized, (1, K, h, w)."""
+
+    def __init__(self, cost, window):
+        """cost: the _Cost of the picture; window: an area of latents."""
+        pixels = tiles.in_pixels(window)
+        hyper = (slice(s.start // HYPER_STRIDE, -(-s.stop // HYPER_STRIDE)) for s in window)
+        self._cost, self.device = cost, cost.device
+        self._z = cost.z[_everywhere(hyper)].to(self.device)
+        self._target = tiles.to_tensor(cost.rgb[pixels], self.device) / 255  # (1, 3, 16 h, 16 w)
+        self._weight = tiles.to_tensor(cost.counts[pixels], self.device) * (cost.weight / 3)
+        self._limits = cost.kind.limits.clamp(max=LARGEST).view(1, -1, 1, 1).to(self.device, torch.float32)
 
     def clamp(self, y):
         """Latents brought to the range of quantized ones."""
@@ -121,27 +127,29 @@ class _Cost:
     @torch.no_grad()
     def start(self, window):
         """The latents of a window as they would be coded, and what they cost."""
-        coded = self._entropy_model.quantize(window, self._z, self._t, self._kind.round)[2]
-        cost, coded = self.real(coded)
-        return coded, cost
+        coded = self._code(window, self._cost.kind.round)[2]
+        bits, coded = self.real(coded)
+        return coded, bits
 
     def soft(self, window, sharpness):
         """The cost with soft rounding, a tensor with a gradient."""
-        bits, pixels, _ = self._code(window, functools.partial(self._kind.round_softly, sharpness=sharpness))
+        rounding = functools.partial(self._cost.kind.round_softly, sharpness=sharpness)
+        bits, pixels, _ = self._code(window, rounding)
         return bits.sum() + self._distortion(pixels)
 
     def real(self, window):
-        """The cost once the window is rounded, whatever the dead zone, and the latents (1, K, h, w) that then are coded."""
-        bits, pixels, coded = self._code(window, self._kind.round_nearest)
+        """The cost once the window is rounded, with no dead zone, and the latents that then are coded."""
+        bits, pixels, coded = self._code(window, self._cost.kind.round_nearest)
         return (bits.sum() + self._distortion((pixels * 255).round() / 255)).item(), coded
 
     def _code(self, window, rounding):
-        """Bits (1,), pixels (1, 3, 16 h, 16 w) and quantized latents of a window."""
-        _, bits, coded = self._entropy_model.quantize(window, self._z, self._t, rounding)
-        return bits, self._synthesis(coded, self._t), coded
+        """Bits (1,), pixels (1, 3, 16 h, 16 w) and quantized latents (1, K, h, w) of a window."""
+        t = self._cost.t
+        _, bits, coded = self._cost.entropy_model.quantize(window, self._z, t, rounding)
+        return bits, self._cost.synthesis(coded, t), coded
 
     def _distortion(self, pixels):
         """lambda * 255^2 * MSE in bits of the whole window."""
-        if self._gray:
+        if self._cost.gray:
             pixels = pixels.mean(1, keepdim=True)
         return (self._weight * (pixels.clamp(0, 1) - self._target).square()).sum()

@@ -1,4 +1,5 @@
 """Work on a large picture in tiles with margins, so that memory does not grow with it and no seam shows."""
+
 import dataclasses
 from collections.abc import Callable
 
@@ -7,15 +8,17 @@ import torch
 from tqdm import tqdm
 
 STRIDE = 16  # pixels to a side of one position of the latents
-TILE = 64    # latents a side, 1024 pixels
-HALO = 8     # latents a side, 128 pixels; analysis sees 105 pixels around a point, synthesis 7.25 latents
+TILE = 64  # latents a side, 1024 pixels
+HALO = 8  # latents a side, 128 pixels; analysis sees 105 pixels around a point, synthesis 7.25 latents
 
 Area = tuple[slice, slice]  # rows and columns
 
 
 @dataclasses.dataclass(frozen=True)
 class Tile:
-    """A tile of a picture, and the window that it is computed from: the tile and its margins. All in latents."""
+    """A tile of a picture, and the window that it is computed from: the tile and its margins. All in
+    latents."""
+
     tile: Area
     window: Area
     tile_in_window: Area
@@ -44,7 +47,9 @@ def _spans(length, side):
 def in_pixels(area: Area) -> Area:
     """The pixels that an area of latents stands for."""
     rows, columns = area
-    return slice(rows.start * STRIDE, rows.stop * STRIDE), slice(columns.start * STRIDE, columns.stop * STRIDE)
+    return slice(rows.start * STRIDE, rows.stop * STRIDE), slice(
+        columns.start * STRIDE, columns.stop * STRIDE
+    )
 
 
 def in_latents(area: Area) -> Area:
@@ -69,8 +74,8 @@ def fill(
 ) -> None:
     """Fill `out` with function(source), tile by tile.
 
-    Both are arrays (rows, columns, ...), of latents or of pixels: out_area and source_area are `in_latents` or
-    `in_pixels`. progress: show a bar on a terminal.
+    Both are arrays (rows, columns, ...), of latents or of pixels: out_area and source_area are `in_latents`
+    or `in_pixels`. progress: show a bar on a terminal.
     """
     for tile in tqdm(tiles, unit="tile", delay=1, leave=False, disable=None if progress else True):
         out[out_area(tile.tile)] = function(source[source_area(tile.window)])[out_area(tile.tile_in_window)]

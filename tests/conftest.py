@@ -1,4 +1,5 @@
 """Small models with random weights: what the tests hold must be true of any weights."""
+
 import math
 import os
 import subprocess
@@ -8,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-sys.path.insert(0, ROOT)
-
 import model
+import quantize
 from coding import modes
+from coding.latents import IntegerLatents
 from coding.tiles import STRIDE
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 SIZES = {
     "hard": {"digits": (2, 1, 1), "slices": (1, 1, 1)},
@@ -24,11 +26,14 @@ STEPS = {"hard": 2.0, "soft": 0.2, "variable": 0.2}  # of quantization, for orth
 
 
 def small_config(mode):
-    return model.ModelConfig(mode, modes.MODES[mode].bits, widths=(4, 4, 4), entropy_widths=(3, 8, 8), **SIZES[mode])
+    return model.ModelConfig(
+        mode, modes.MODES[mode].bits, widths=(4, 4, 4), entropy_widths=(3, 8, 8), **SIZES[mode]
+    )
 
 
 def build_transforms(mode, seed=0):
-    """Small analysis and synthesis transforms that reconstruct roughly, and their entropy model, as training has them."""
+    """Small analysis and synthesis transforms that reconstruct roughly, and their entropy model, as training
+    has them."""
     torch.manual_seed(seed)
     config = small_config(mode)
     analysis, synthesis = model.AnalysisTransform(config).eval(), model.SynthesisTransform(config).eval()
@@ -51,7 +56,7 @@ def make_linear_codec(analysis, synthesis, step):
     for channel in range(3):
         basis[channel, channel] = 1 / STRIDE
     if channels > 3:
-        basis[3, :, :STRIDE // 2], basis[3, :, STRIDE // 2:] = 3**-0.5 / STRIDE, -(3**-0.5) / STRIDE
+        basis[3, :, : STRIDE // 2], basis[3, :, STRIDE // 2 :] = 3**-0.5 / STRIDE, -(3**-0.5) / STRIDE
     analysis.linear.weight.copy_(basis / step)
     synthesis.linear.weight.copy_((basis * step).flatten(1).T[:, :, None, None])
     for layer in analysis.linear, synthesis.linear:
@@ -68,6 +73,13 @@ def pictures():
 def build_pair(mode, seed=0):
     """The model.Encoder and model.Decoder of `build_transforms`."""
     return model.finish(*build_transforms(mode, seed), pictures().split(1), modes.MODES[mode].lambda_)
+
+
+def golden_form(y, config):
+    """What a golden file keeps of quantized y (1, K, h, w): integers in [0, 2^B], or the latents, float32."""
+    if isinstance(config.kind, IntegerLatents):
+        return quantize.to_integers(y, config.digits, config.B)[0].numpy().astype(np.int16)
+    return y[0].numpy()
 
 
 def psnr(image, reference):
@@ -108,7 +120,9 @@ def photo():
 @pytest.fixture
 def script():
     """Run one of the scripts as a user would: script("encode.py", ...) -> CompletedProcess."""
+
     def run(*args, cwd=ROOT, **options):
         command = [sys.executable, os.path.join(ROOT, args[0]), *map(str, args[1:])]
         return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, **options)
+
     return run

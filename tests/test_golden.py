@@ -1,7 +1,7 @@
 """Files that were written before decode to the same latents, with either engine."""
+
 import glob
 import os
-import sys
 
 import numpy as np
 import pytest
@@ -9,12 +9,10 @@ import pytest
 import codec
 import model
 from coding import container, engine_compiled, engine_package, entropy
+from conftest import golden_form
 
 GOLDEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "golden")
 FILES = sorted(glob.glob(os.path.join(GOLDEN, "v1_*.encoded")))
-sys.path.append(GOLDEN)
-
-from make import numbers
 
 
 def test_the_golden_files_are_there():
@@ -35,18 +33,21 @@ def test_golden_file_decodes_to_its_latents(path, engine, monkeypatch):
     data, decoder = golden(path)
     encoded = container.unpack(data)
     latents = codec.decode_latents(encoded, decoder)
-    assert np.array_equal(numbers(latents.y, decoder.config), np.load(path.replace(".encoded", ".npy")))
+    assert np.array_equal(golden_form(latents.y, decoder.config), np.load(path.replace(".encoded", ".npy")))
     image = codec.decompress(data, decoder)
     assert image.size == (encoded.metadata.width, encoded.metadata.height)
     if "noise" in path:
         assert image.info["icc_profile"] == b"a colour profile"
-        assert np.array_equal(np.asarray(image)[:, :, 3],
-                              np.random.default_rng(0).integers(0, 256, (33, 17, 4), np.uint8)[:, :, 3])
+        assert np.array_equal(
+            np.asarray(image)[:, :, 3],
+            np.random.default_rng(0).integers(0, 256, (33, 17, 4), np.uint8)[:, :, 3],
+        )
 
 
 @pytest.mark.parametrize("path", FILES, ids=os.path.basename)
 def test_what_is_coded_today_is_what_was_coded_then(path):
-    """Coding the golden latents again gives the golden payloads: an encoder's bytes are part of the format."""
+    """Coding the golden latents again gives the golden payloads: an encoder's bytes are part of the
+    format."""
     data, decoder = golden(path)
     encoded = container.unpack(data)
     latents = codec.decode_latents(encoded, decoder)

@@ -1,4 +1,5 @@
 """Where the bits go."""
+
 import dataclasses
 
 import numpy as np

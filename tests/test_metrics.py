@@ -1,4 +1,5 @@
 """The metrics against values found in another way."""
+
 import math
 import os
 import sys
@@ -27,14 +28,18 @@ def test_psnr_by_hand():
     reference = picture([[[10, 20, 30], [0, 0, 0]]])
     image = picture([[[13, 20, 26], [255, 0, 0]]])
     mse = (3**2 + 4**2 + 255**2) / 6
-    assert metrics.psnr(image, reference) == metrics.psnr(reference, image) == pytest.approx(10 * math.log10(255**2 / mse))
+    assert (
+        metrics.psnr(image, reference)
+        == metrics.psnr(reference, image)
+        == pytest.approx(10 * math.log10(255**2 / mse))
+    )
     assert metrics.psnr(image, image) == math.inf
 
 
 def direct_ms_ssim(a, b):
     """MS-SSIM of float arrays (H, W) as the paper defines it, with plain sums in NumPy."""
     offsets = np.arange(-5, 6)
-    gauss = np.exp(-(offsets[:, None]**2 + offsets**2) / (2 * 1.5**2))
+    gauss = np.exp(-(offsets[:, None] ** 2 + offsets**2) / (2 * 1.5**2))
     gauss /= gauss.sum()
 
     def blur(x):
@@ -43,9 +48,13 @@ def direct_ms_ssim(a, b):
     result = 1
     for scale, exponent in enumerate((0.0448, 0.2856, 0.3001, 0.2363, 0.1333)):
         mean_a, mean_b = blur(a), blur(b)
-        variance_a, variance_b, covariance = blur(a * a) - mean_a**2, blur(b * b) - mean_b**2, blur(a * b) - mean_a * mean_b
-        structure = (2 * covariance + (0.03 * 255)**2) / (variance_a + variance_b + (0.03 * 255)**2)
-        luminance = (2 * mean_a * mean_b + (0.01 * 255)**2) / (mean_a**2 + mean_b**2 + (0.01 * 255)**2)
+        variance_a, variance_b, covariance = (
+            blur(a * a) - mean_a**2,
+            blur(b * b) - mean_b**2,
+            blur(a * b) - mean_a * mean_b,
+        )
+        structure = (2 * covariance + (0.03 * 255) ** 2) / (variance_a + variance_b + (0.03 * 255) ** 2)
+        luminance = (2 * mean_a * mean_b + (0.01 * 255) ** 2) / (mean_a**2 + mean_b**2 + (0.01 * 255) ** 2)
         result *= (structure * luminance if scale == 4 else structure).mean() ** exponent
         if scale < 4:
             a, b = ((x[::2, ::2] + x[1::2, ::2] + x[::2, 1::2] + x[1::2, 1::2]) / 4 for x in (a, b))
@@ -54,7 +63,9 @@ def direct_ms_ssim(a, b):
 
 def test_ms_ssim_is_that_of_its_definition(noisy_pair):
     reference, image = noisy_pair
-    channels = [direct_ms_ssim(*(np.asarray(x, np.float64)[:, :, c] for x in (image, reference))) for c in range(3)]
+    channels = [
+        direct_ms_ssim(*(np.asarray(x, np.float64)[:, :, c] for x in (image, reference))) for c in range(3)
+    ]
     assert metrics.ms_ssim(image, reference) == pytest.approx(np.mean(channels), abs=1e-5)
     assert 0.5 < np.mean(channels) < 0.98
     gray = [x.getchannel("G") for x in (image, reference)]
@@ -90,10 +101,13 @@ def test_bd_rate_is_the_integral_between_the_curves():
 
     def test_log(quality):
         return 0.0025 * (quality - 19) ** 2 - 1
+
     dense = np.linspace(26, 38, 10_001)
     integral = np.mean(test_log(dense) - anchor_log(dense))
-    curves = (curve(lambda quality: 10 ** log(quality), np.arange(first, last, 1.5)) for log, first, last in
-              [(anchor_log, 24.5, 38.1), (test_log, 26, 41.1)])
+    curves = (
+        curve(lambda quality: 10 ** log(quality), np.arange(first, last, 1.5))
+        for log, first, last in [(anchor_log, 24.5, 38.1), (test_log, 26, 41.1)]
+    )
     assert metrics.bd_rate(*curves) == pytest.approx(100 * (10**integral - 1), abs=0.1)
 
 
@@ -119,6 +133,7 @@ def test_lpips_says_what_is_missing(monkeypatch, tmp_path):
 def test_lpips_grows_with_the_distance(monkeypatch, tmp_path, noisy_pair):
     pytest.importorskip("lpips")
     import torchvision
+
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))  # weights of its own: the shipped ones are on the network
     torch.manual_seed(0)
     name = os.path.basename(torchvision.models.AlexNet_Weights.DEFAULT.url)
@@ -127,5 +142,10 @@ def test_lpips_grows_with_the_distance(monkeypatch, tmp_path, noisy_pair):
     metrics.load_lpips.cache_clear()
     lpips = metrics.load_lpips()
     reference, image = noisy_pair
-    assert lpips(reference, reference) == 0 < lpips(Image.blend(reference, image, 0.3), reference) < lpips(image, reference)
+    assert (
+        lpips(reference, reference)
+        == 0
+        < lpips(Image.blend(reference, image, 0.3), reference)
+        < lpips(image, reference)
+    )
     metrics.load_lpips.cache_clear()

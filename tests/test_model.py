@@ -1,4 +1,5 @@
 """The transforms, and the files of models."""
+
 import dataclasses
 import os
 import pickle
@@ -43,7 +44,9 @@ def test_a_pair_that_was_saved_codes_the_same(tmp_path, pair):
         y = encoder.transform(pictures()[:1])
     payload = encoder.coder.encode(encoder.latents_at(y, 0.0), 0.0)
     assert encoder2.coder.encode(encoder2.latents_at(y, 0.0), 0.0) == payload
-    assert torch.equal(decoder2.coder.decode(payload, (4, 4), 0.0).y, decoder.coder.decode(payload, (4, 4), 0.0).y)
+    assert torch.equal(
+        decoder2.coder.decode(payload, (4, 4), 0.0).y, decoder.coder.decode(payload, (4, 4), 0.0).y
+    )
 
 
 def test_finish_leaves_what_training_has_as_it_is():
@@ -64,13 +67,16 @@ def test_adaptive_models_are_fitted_to_the_pictures():
     unfitted = LatentCoder(entropy_model, kind, build_bank(kind, entropy_model, nothing))
     with torch.inference_mode():
         samples = [encoder.latents_at(encoder.transform(x), 0.0) for x in pictures().split(1)]
-    fitted_size, size = (sum(bits.sum() for latents in samples for bits in coder.code_lengths(latents, 0.0))
-                         for coder in (encoder.coder, unfitted))
+    fitted_size, size = (
+        sum(bits.sum() for latents in samples for bits in coder.code_lengths(latents, 0.0))
+        for coder in (encoder.coder, unfitted)
+    )
     assert fitted_size < size
 
 
 def build_bank(kind, entropy_model, nothing):
     from coding.latents import fit_bank
+
     return fit_bank(kind, len(entropy_model.slices), nothing, nothing)
 
 
@@ -83,8 +89,14 @@ def test_weights_lie_in_half_precision_in_the_file(tmp_path, pair):
 def test_the_id_depends_on_weights_and_bank():
     decoder = build_pair("hard")[1]
     bank = decoder.coder.bank
-    other = LatentCoder(decoder.coder.entropy_model, decoder.coder.kind, entropy.Bank(bank.lowest + 1, bank.frequencies))
-    ids = {decoder.id, model.compute_id(decoder.transform, decoder.coder), model.compute_id(decoder.transform, other)}
+    other = LatentCoder(
+        decoder.coder.entropy_model, decoder.coder.kind, entropy.Bank(bank.lowest + 1, bank.frequencies)
+    )
+    ids = {
+        decoder.id,
+        model.compute_id(decoder.transform, decoder.coder),
+        model.compute_id(decoder.transform, other),
+    }
     decoder.transform.head.bias.data[0] += 1
     assert len(ids | {model.compute_id(decoder.transform, decoder.coder)}) == 3
 
@@ -100,9 +112,15 @@ def test_weights_that_half_precision_cannot_hold_are_not_saved(tmp_path):
 @pytest.mark.parametrize("mode", modes.MODES)
 def test_the_rate_has_a_place_in_the_files_of_modes_that_have_rates(mode):
     analysis, synthesis, _ = build_transforms(mode)
-    of_the_rate = {name for module in (analysis, synthesis) for name in module.state_dict()
-                   if name.startswith(("gain", "modulation"))}
-    assert of_the_rate == (set() if modes.MODES[mode].is_fixed else {"gain", *(f"modulation.{place}" for place in range(4))})
+    of_the_rate = {
+        name
+        for module in (analysis, synthesis)
+        for name in module.state_dict()
+        if name.startswith(("gain", "modulation"))
+    }
+    assert of_the_rate == (
+        set() if modes.MODES[mode].is_fixed else {"gain", *(f"modulation.{place}" for place in range(4))}
+    )
 
 
 class Bomb:
@@ -115,15 +133,28 @@ class Bomb:
 
 def test_a_pickle_with_code_is_refused_and_not_run(tmp_path):
     trace = tmp_path / "trace"
-    for name, write in [("torch.model", torch.save), ("pickle.model", lambda o, p: p.write_bytes(pickle.dumps(o)))]:
+    for name, write in [
+        ("torch.model", torch.save),
+        ("pickle.model", lambda o, p: p.write_bytes(pickle.dumps(o))),
+    ]:
         write({"format": model.FORMAT, "bomb": Bomb(trace)}, tmp_path / name)
         with pytest.raises(model.ModelError):
             model.Encoder.load(tmp_path / name)
     assert not trace.exists()
 
 
-@pytest.mark.parametrize("content", [None, 3, [], {}, {"format": "other"}, {"format": model.FORMAT, "kind": "encoder"},
-                                     {"format": model.FORMAT, "kind": "encoder", "config": {"B": 2}}])
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        3,
+        [],
+        {},
+        {"format": "other"},
+        {"format": model.FORMAT, "kind": "encoder"},
+        {"format": model.FORMAT, "kind": "encoder", "config": {"B": 2}},
+    ],
+)
 def test_foreign_files_are_model_errors(tmp_path, content):
     torch.save(content, tmp_path / "x.model")
     with pytest.raises(model.ModelError):
@@ -136,14 +167,28 @@ def test_a_model_cannot_ask_for_more_slices_than_are_of_use(slices):
         dataclasses.replace(model.default_config("variable"), digits=(1,) * 1024, slices=slices)
 
 
-@pytest.mark.parametrize("change", [{"config": {"quantize_mode": "hard", "B": 2, "digits": (1,) * 32,
-                                                "widths": (10**6, 10**6, 10**6)}},
-                                    {"config": {"quantize_mode": "hard", "B": -1, "digits": (1,) * 4,
-                                                "widths": (4, 4, 4)}},
-                                    {"config": {"quantize_mode": "soft", "B": 10, "digits": (1.0,) * 4, "widths": (4, 4, 4),
-                                                "slices": (1, 1, 2), "entropy_widths": (3, 8, 8)}},
-                                    {"bank": None}, {"bank": {"lowest": torch.zeros(4)}}, {"weights": {}}, {"model_id": "x"},
-                                    {"lambda": None}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"config": {"quantize_mode": "hard", "B": 2, "digits": (1,) * 32, "widths": (10**6, 10**6, 10**6)}},
+        {"config": {"quantize_mode": "hard", "B": -1, "digits": (1,) * 4, "widths": (4, 4, 4)}},
+        {
+            "config": {
+                "quantize_mode": "soft",
+                "B": 10,
+                "digits": (1.0,) * 4,
+                "widths": (4, 4, 4),
+                "slices": (1, 1, 2),
+                "entropy_widths": (3, 8, 8),
+            }
+        },
+        {"bank": None},
+        {"bank": {"lowest": torch.zeros(4)}},
+        {"weights": {}},
+        {"model_id": "x"},
+        {"lambda": None},
+    ],
+)
 def test_files_with_absurd_fields_are_model_errors(tmp_path, soft_pair, change):
     soft_pair[0].save(str(tmp_path / "good.model"))
     content = torch.load(tmp_path / "good.model", weights_only=True)
@@ -176,6 +221,7 @@ def test_missing_and_empty_files_are_model_errors(tmp_path):
 
 def test_the_trunk_takes_the_names_and_shapes_of_torchvision():
     from torchvision.models import resnet18
+
     theirs = {n: t.shape for n, t in resnet18().state_dict().items() if not n.startswith(("layer4", "fc"))}
     ours = {n: t.shape for n, t in model.AnalysisTransform(model.default_config("hard")).state_dict().items()}
     assert theirs.items() <= ours.items()

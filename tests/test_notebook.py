@@ -28,8 +28,9 @@ def execute(path):
     """The notebook, executed where it lies; committed ones have their outputs."""
     notebook = nbformat.read(path, as_version=4)
     assert any(cell.get("outputs") for cell in notebook.cells), "it is to be committed with its outputs"
-    return NotebookClient(notebook, timeout=500, kernel_name="python3",
-                          resources={"metadata": {"path": os.path.dirname(path)}}).execute()
+    return NotebookClient(
+        notebook, timeout=500, kernel_name="python3", resources={"metadata": {"path": os.path.dirname(path)}}
+    ).execute()
 
 
 def test_the_training_notebook_runs_from_top_to_bottom(copy):
@@ -42,8 +43,26 @@ def test_the_analytics_notebook_runs_on_a_small_set(copy):
     for name in "lena", "baboon":
         image = Image.open(os.path.join(ROOT, f"resources/test_images/{name}.png"))
         image.crop((200, 200, 376, 376)).save(copy / f"small/{name}.png")
-    subprocess.run([sys.executable, "evaluate.py", "small", "--against", "jpeg", "webp", "--qualities", "1", "3", "5", "7",
-                    "--output", "resources/analytics/test_images"], cwd=copy, check=True, capture_output=True)
+    subprocess.run(
+        [
+            sys.executable,
+            "evaluate.py",
+            "small",
+            "--against",
+            "jpeg",
+            "webp",
+            "--qualities",
+            "1",
+            "3",
+            "5",
+            "7",
+            "--output",
+            "resources/analytics/test_images",
+        ],
+        cwd=copy,
+        check=True,
+        capture_output=True,
+    )
     notebook = execute(copy / "notebooks/analytics.ipynb")
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     text = "".join(output.get("text", "") for output in outputs)

@@ -13,13 +13,15 @@ def through(image):
     return Picture.from_image(image).to_image()
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "I;16", "I", "F"])
+@pytest.mark.parametrize(
+    "mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "HSV", "I;16", "I", "F"]
+)
 def test_every_mode_comes_back_in_8_bits(photo, mode):
     image = Image.fromarray(photo)
     if mode == "I;16":
-        image = Image.fromarray((np.asarray(image.convert("L")).astype(np.uint16) * 257))
+        image = Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
     elif mode == "I":
-        image = Image.fromarray((np.asarray(image.convert("L")).astype(np.int32) * 257))
+        image = Image.fromarray(np.asarray(image.convert("L")).astype(np.int32) * 257)
     elif mode == "P":
         image = image.quantize(16)
     else:
@@ -88,7 +90,7 @@ def test_alpha_of_another_size_is_refused_before_it_is_decoded(photo):
 def test_files_that_are_no_images_are_an_error_of_ours(tmp_path, content):
     path = tmp_path / "file.png"
     path.write_bytes(content)
-    with pytest.raises(picture.PictureError, match="file.png"):
+    with pytest.raises(picture.PictureError, match=r"file\.png"):
         picture.read(path)
 
 
@@ -96,7 +98,7 @@ def test_files_that_are_no_images_are_an_error_of_ours(tmp_path, content):
 def test_truncated_images_are_an_error_of_ours(tmp_path, photo, extension):
     whole, cut = tmp_path / f"whole.{extension}", tmp_path / f"cut.{extension}"
     Image.fromarray(photo).save(whole)
-    cut.write_bytes(whole.read_bytes()[:whole.stat().st_size // 2])
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     with pytest.raises(picture.PictureError, match="cut"):
         picture.read(cut)
 
@@ -131,3 +133,17 @@ def test_the_limit_is_that_of_the_format_and_not_pillows(monkeypatch, photo, tmp
     monkeypatch.setattr(picture, "MAX_PIXELS", 1000)
     with pytest.raises(picture.PictureError, match="too large"):
         picture.read(tmp_path / "a.png")
+
+
+def test_what_is_written_is_read_again_with_what_goes_with_it(photo, tmp_path):
+    image = Image.fromarray(photo)
+    image.info["icc_profile"] = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    picture.write(image, str(tmp_path / "new" / "a.png"))
+    read = picture.read(str(tmp_path / "new" / "a.png"))
+    assert np.array_equal(np.asarray(read), photo) and read.info["icc_profile"] == image.info["icc_profile"]
+
+
+@pytest.mark.parametrize("name", ["a", "a.docx"])
+def test_unknown_extensions_are_refused_before_the_work(name):
+    with pytest.raises(picture.PictureError, match="cannot write"):
+        picture.check_writable(name)

@@ -75,7 +75,9 @@ def test_the_dead_zone_is_wider_where_the_model_is_surer():
         assert ((distance - rounded).abs() <= 0.5 + quantize.LARGEST_DEAD_ZONE + 1e-6).all()
         zones.append(distance[rounded == 0].max())
         whole = torch.arange(-5.0, 6)
-        assert torch.equal(quantize.round_with_dead_zone(whole, whole, torch.full_like(whole, log_scale)), whole)
+        assert torch.equal(
+            quantize.round_with_dead_zone(whole, whole, torch.full_like(whole, log_scale)), whole
+        )
     assert zones[0] > zones[1] + 0.1 > zones[2] + 0.1
 
 
@@ -94,9 +96,11 @@ def test_latents_become_integers_by_the_formula(B):
 def test_soft_rounding_goes_from_the_identity_to_a_step():
     distance, mean, scale = around(0.0)
     distance = distance[(distance - distance.floor() - 0.5).abs() > 0.01]
-    mean, scale = mean[:len(distance)], scale[:len(distance)]
+    mean, scale = mean[: len(distance)], scale[: len(distance)]
     assert torch.allclose(quantize.soften(distance, 1e-2), distance, atol=1e-4)
-    assert torch.allclose(quantize.soften_plainly(distance, mean, scale, sharpness=1e4), (distance + 0.5).floor())
+    assert torch.allclose(
+        quantize.soften_plainly(distance, mean, scale, sharpness=1e4), (distance + 0.5).floor()
+    )
     real = distance - mean
     hard = quantize.soften_to_integers(real, mean, scale, sharpness=1e4)
     assert torch.allclose(hard, quantize.round_to_integers(real, mean, scale, 10), atol=1e-5)

@@ -1,4 +1,5 @@
 """The page of evaluate.py --report, in a real browser where there is one."""
+
 import json
 import math
 import os
@@ -13,8 +14,17 @@ from PIL import Image
 from conftest import ROOT
 
 LENA = os.path.join(ROOT, "resources/test_images/lena.png")
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync", "--window-size=1400,1000"]
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1400,1000",
+]
 CODECS = ["original", "JPEG", "WebP", "AVIF", "variable"]
 
 
@@ -24,9 +34,29 @@ def folder(tmp_path_factory):
     images, folder = tmp_path_factory.mktemp("images"), tmp_path_factory.mktemp("report")
     Image.open(LENA).crop((200, 200, 380, 390)).save(images / "a.png")
     Image.open(LENA).crop((200, 200, 300, 270)).convert("L").save(images / "b.png")
-    subprocess.run([sys.executable, os.path.join(ROOT, "evaluate.py"), images, "--modes", "hard", "variable",
-                    "--qualities", "1", "3", "5", "7", "--against", "jpeg", "webp", "avif", "--report", folder],
-                   check=True, capture_output=True)
+    subprocess.run(
+        [
+            sys.executable,
+            os.path.join(ROOT, "evaluate.py"),
+            images,
+            "--modes",
+            "hard",
+            "variable",
+            "--qualities",
+            "1",
+            "3",
+            "5",
+            "7",
+            "--against",
+            "jpeg",
+            "webp",
+            "avif",
+            "--report",
+            folder,
+        ],
+        check=True,
+        capture_output=True,
+    )
     return folder
 
 
@@ -60,16 +90,22 @@ def page(driver, folder):
 
 
 def show(driver, folder, width, scheme):
-    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride",
-                           {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": width < 500})
-    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
+    driver.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": width < 500},
+    )
+    driver.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    )
     driver.get((folder / "index.html").as_uri())
 
 
 def split(page):
     """Percent of the width that shows the left picture: where the right one is clipped, and where the handle is."""
-    clip, handle = page.execute_script("return [getComputedStyle(document.getElementById('over')).clipPath,"
-                                       "        document.getElementById('handle').style.left]")
+    clip, handle = page.execute_script(
+        "return [getComputedStyle(document.getElementById('over')).clipPath,"
+        "        document.getElementById('handle').style.left]"
+    )
     percent = float(handle.rstrip("%"))
     assert float(re.search(r"([\d.]+)(%|px)\)$", clip)[1]) == pytest.approx(percent, abs=0.01)
     assert page.find_element("id", "handle").get_attribute("aria-valuenow") == str(round(percent))
@@ -86,6 +122,7 @@ def choose(page, side, codec):
 
 def press(page, *keys):
     from selenium.webdriver.common.keys import Keys
+
     page.find_element("id", "handle").send_keys(*(getattr(Keys, key) for key in keys))
 
 
@@ -96,7 +133,9 @@ def test_the_page_needs_nothing_else(folder, found):
     data = json.loads(re.search(r'id="data">(.*?)</script>', text, re.S)[1])
     assert data["rows"] == found["rows"] and data["bd_rate"] == found["bd_rate"]
     for image, (width, height) in zip(data["images"], [(180, 190), (100, 70)]):
-        assert [level["setting"] for level in image["shown"]] == [f"variable, quality {quality}" for quality in (1, 3, 5)]
+        assert [level["setting"] for level in image["shown"]] == [
+            f"variable, quality {quality}" for quality in (1, 3, 5)
+        ]
         for level in image["shown"]:
             assert list(level["files"]) == ["variable", "JPEG", "WebP", "AVIF"]
             assert (len(level["bits"]), len(level["bits"][0])) == (-(-height // 16), -(-width // 16))
@@ -104,13 +143,16 @@ def test_the_page_needs_nothing_else(folder, found):
 
 def test_the_slider_moves(page):
     from selenium.webdriver import ActionChains
+
     assert split(page) == 50
     handle, width = page.find_element("id", "handle"), page.find_element("id", "viewer").size["width"]
     ActionChains(page).click_and_hold(handle).move_by_offset(width // 4, 30).release().perform()
     assert split(page) == pytest.approx(75, abs=1)
     ActionChains(page).click_and_hold(handle).move_by_offset(-(3 * width // 4) - 60, 0).release().perform()
     assert split(page) == 0
-    ActionChains(page).move_to_element_with_offset(page.find_element("id", "viewer"), width // 10, 50).click().perform()
+    ActionChains(page).move_to_element_with_offset(
+        page.find_element("id", "viewer"), width // 10, 50
+    ).click().perform()
     assert split(page) == pytest.approx(60, abs=1)
     press(page, "ARROW_RIGHT")
     assert split(page) == pytest.approx(62, abs=1)
@@ -125,8 +167,17 @@ def test_the_numbers_are_those_of_the_results(page, found):
             page.find_elements("css selector", "#levels button")[level].click()
             for side, codec in [("left", "WebP"), ("right", "JPEG"), ("left", "variable"), ("right", "AVIF")]:
                 choose(page, side, codec)
-                row, = [row for row in found["rows"] if row["codec"] == codec and row["image"] == found["images"][image]["name"]
-                        and (row["setting"] == setting if codec == "variable" else row["same bytes as"] == f"variable, {setting}")]
+                (row,) = [
+                    row
+                    for row in found["rows"]
+                    if row["codec"] == codec
+                    and row["image"] == found["images"][image]["name"]
+                    and (
+                        row["setting"] == setting
+                        if codec == "variable"
+                        else row["same bytes as"] == f"variable, {setting}"
+                    )
+                ]
                 assert number(page, side, "bytes").replace(",", "") == str(row["bytes"])
                 assert float(number(page, side, "bpp")) == pytest.approx(row["bpp"], abs=0.0006)
                 assert float(number(page, side, "PSNR")) == pytest.approx(row["PSNR"], abs=0.006)
@@ -157,24 +208,41 @@ def test_the_pictures_are_those_that_were_measured(page, found):
         if codec == "original":
             assert mse == 0
         else:  # a browser may convert colours a little differently
-            assert 10 * math.log10(255**2 / mse) == pytest.approx(float(number(page, "left", "PSNR")), abs=0.3)
+            assert 10 * math.log10(255**2 / mse) == pytest.approx(
+                float(number(page, "left", "PSNR")), abs=0.3
+            )
 
 
 def test_zoom_keeps_the_place_and_a_drag_moves_the_picture(page):
     from selenium.webdriver import ActionChains
+
     def transform():
-        return page.execute_script("const m = new DOMMatrix(getComputedStyle(document.getElementById('right')).transform);"
-                                   "return [m.a, m.e, m.f]")
+        return page.execute_script(
+            "const m = new DOMMatrix(getComputedStyle(document.getElementById('right')).transform);"
+            "return [m.a, m.e, m.f]"
+        )
+
     viewer = page.find_element("id", "viewer")
     assert transform() == [1, 0, 0] and page.find_element("id", "zoom").text == "100 %"
     ActionChains(page).move_to_element_with_offset(viewer, 100, -80).double_click().perform()
     scale, x, y = transform()
     width, height = viewer.size["width"], viewer.size["height"]
-    assert scale == 4 and x == pytest.approx(-3 * (width / 2 + 100), abs=4) and y == pytest.approx(-3 * (height / 2 - 80), abs=4)
+    assert (
+        scale == 4
+        and x == pytest.approx(-3 * (width / 2 + 100), abs=4)
+        and y == pytest.approx(-3 * (height / 2 - 80), abs=4)
+    )
     before = split(page)
-    ActionChains(page).move_to_element_with_offset(viewer, 150, 100).click_and_hold().move_by_offset(-40, 25).release().perform()
-    assert transform() == [4, pytest.approx(x - 40, abs=1), pytest.approx(y + 25, abs=1)] and split(page) == before
-    ActionChains(page).move_to_element_with_offset(viewer, 150, 100).click_and_hold().move_by_offset(150, 60).release().perform()
+    ActionChains(page).move_to_element_with_offset(viewer, 150, 100).click_and_hold().move_by_offset(
+        -40, 25
+    ).release().perform()
+    assert (
+        transform() == [4, pytest.approx(x - 40, abs=1), pytest.approx(y + 25, abs=1)]
+        and split(page) == before
+    )
+    ActionChains(page).move_to_element_with_offset(viewer, 150, 100).click_and_hold().move_by_offset(
+        150, 60
+    ).release().perform()
     page.find_element("id", "out").click()
     assert page.find_element("id", "zoom").text == "200 %"
     page.find_element("id", "fit").click()
@@ -183,12 +251,15 @@ def test_zoom_keeps_the_place_and_a_drag_moves_the_picture(page):
 
 def test_the_heat_map_reads_the_bits(page, folder):
     from selenium.webdriver import ActionChains
+
     data = json.loads(re.search(r'id="data">(.*?)</script>', (folder / "index.html").read_text(), re.S)[1])
     bits = data["images"][0]["shown"][0]["bits"]
     canvas = page.find_element("id", "heat")
     page.execute_script("arguments[0].scrollIntoView({ block: 'center' })", canvas)
     ActionChains(page).move_to_element_with_offset(canvas, 1, 1).perform()
-    assert page.find_element("id", "here").text.startswith(f"{bits[len(bits) // 2][len(bits[0]) // 2]} bits here")
+    assert page.find_element("id", "here").text.startswith(
+        f"{bits[len(bits) // 2][len(bits[0]) // 2]} bits here"
+    )
     assert page.find_element("id", "most").text == f"{max(map(max, bits))} bits"
     share = int(re.search(r"to (\d+) %", page.find_element("id", "fact").text)[1])
     assert 5 < share < 50
@@ -196,16 +267,29 @@ def test_the_heat_map_reads_the_bits(page, folder):
 
 def test_the_chart_tells_a_point_and_hides_a_codec(page, found):
     from selenium.webdriver import ActionChains
+
     chart = page.find_element("css selector", "#chart svg")
     page.execute_script("arguments[0].scrollIntoView({ block: 'center' })", chart)
     assert len(chart.find_elements("css selector", "polyline")) == 5
-    [option for option in page.find_elements("css selector", "#chart-tools option") if option.text == "a.png"][0].click()
+    [
+        option
+        for option in page.find_elements("css selector", "#chart-tools option")
+        if option.text == "a.png"
+    ][0].click()
     circle = page.find_elements("css selector", "#chart circle[fill='#e11d48']")[1]
     ActionChains(page).move_to_element(circle).perform()
-    row = next(row for row in found["rows"]
-               if (row["image"], row["codec"], row["setting"]) == ("a.png", "variable", "quality 3"))
-    assert page.find_element("css selector", "#chart .tip").text == f"AutoCompressor\n{row['bpp']:.3f} bpp, {row['PSNR']:.2f} dB"
-    [button for button in page.find_elements("css selector", "#legend button") if button.text == "WebP"][0].click()
+    row = next(
+        row
+        for row in found["rows"]
+        if (row["image"], row["codec"], row["setting"]) == ("a.png", "variable", "quality 3")
+    )
+    assert (
+        page.find_element("css selector", "#chart .tip").text
+        == f"AutoCompressor\n{row['bpp']:.3f} bpp, {row['PSNR']:.2f} dB"
+    )
+    [button for button in page.find_elements("css selector", "#legend button") if button.text == "WebP"][
+        0
+    ].click()
     assert len(page.find_elements("css selector", "#chart polyline")) == 4
     page.find_elements("css selector", "#chart-tools button")[1].click()
     assert "MS-SSIM" in page.find_element("css selector", "#chart svg").get_attribute("aria-label")
@@ -213,9 +297,19 @@ def test_the_chart_tells_a_point_and_hides_a_codec(page, found):
 
 def test_the_table_sorts(page, found):
     def column(index):
-        return [row.find_elements("css selector", "td")[index].text for row in page.find_elements("css selector", "#table tbody tr")]
-    psnr = sorted({(row["image"], row["codec"], row["setting"]): row["PSNR"] for row in found["rows"]}.values())
-    [option for option in page.find_elements("css selector", "#table-tools option") if option.text == "b.png"][0].click()
+        return [
+            row.find_elements("css selector", "td")[index].text
+            for row in page.find_elements("css selector", "#table tbody tr")
+        ]
+
+    psnr = sorted(
+        {(row["image"], row["codec"], row["setting"]): row["PSNR"] for row in found["rows"]}.values()
+    )
+    [
+        option
+        for option in page.find_elements("css selector", "#table-tools option")
+        if option.text == "b.png"
+    ][0].click()
     assert set(column(0)) == {"b.png"}
     page.find_element("css selector", "#table-tools option").click()
     for expected in psnr, psnr[::-1]:
@@ -236,9 +330,13 @@ def test_bd_rates_are_shown_with_their_signs(page, found):
 def test_it_fits_phone_and_desktop_in_both_schemes(driver, folder, width, scheme, dark):
     show(driver, folder, width, scheme)
     assert driver.execute_script("return document.documentElement.scrollWidth <= innerWidth")
-    ground, ink = ([int(value) for value in re.findall(r"\d+", colour)][:3] for colour in (
-        driver.find_element("css selector", "body").value_of_css_property("background-color"),
-        driver.find_element("css selector", "h1").value_of_css_property("color")))
+    ground, ink = (
+        [int(value) for value in re.findall(r"\d+", colour)][:3]
+        for colour in (
+            driver.find_element("css selector", "body").value_of_css_property("background-color"),
+            driver.find_element("css selector", "h1").value_of_css_property("color"),
+        )
+    )
     assert (max(ground) < 60 and min(ink) > 200) if dark else (min(ground) > 200 and max(ink) < 60)
     for side in "left", "right":
         card = driver.find_element("id", f"{side}-card")

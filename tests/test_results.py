@@ -1,4 +1,5 @@
 """What is computed from rows, and charts of it."""
+
 import csv
 import math
 
@@ -13,8 +14,19 @@ import tables
 
 
 def row(image, codec, setting, bpp, psnr, ms_ssim=0.9, same=None, **more):
-    return {"image": image, "codec": codec, "setting": setting, "same bytes as": same, "bytes": round(1000 * bpp), "bpp": bpp,
-            "PSNR": psnr, "MS-SSIM": ms_ssim, "LPIPS": None, "encode s": 0.1, "decode s": 0.2} | more
+    return {
+        "image": image,
+        "codec": codec,
+        "setting": setting,
+        "same bytes as": same,
+        "bytes": round(1000 * bpp),
+        "bpp": bpp,
+        "PSNR": psnr,
+        "MS-SSIM": ms_ssim,
+        "LPIPS": None,
+        "encode s": 0.1,
+        "decode s": 0.2,
+    } | more
 
 
 @pytest.fixture
@@ -25,8 +37,19 @@ def found():
         for quality in 1, 2, 3, 4, 5:
             bpp = 0.1 * 2**quality
             rows.append(row(image, "JPEG", f"quality {quality}", bpp, 20 + 3.0 * quality))
-            rows.append(row(image, "variable", f"quality {quality}", bpp * share, 20 + 3.0 * quality, **{"JPEG PSNR": 21.5}))
-            rows.append(row(image, "JPEG", "quality 2, 4:2:0", bpp * share, 22.0, same=f"variable, quality {quality}"))
+            rows.append(
+                row(
+                    image,
+                    "variable",
+                    f"quality {quality}",
+                    bpp * share,
+                    20 + 3.0 * quality,
+                    **{"JPEG PSNR": 21.5},
+                )
+            )
+            rows.append(
+                row(image, "JPEG", "quality 2, 4:2:0", bpp * share, 22.0, same=f"variable, quality {quality}")
+            )
         rows.append(row(image, "hard", "B=2", 0.2, 25.0))
     images = [{"name": name, "width": 10, "height": 10} for name in ("a.png", "b.png")]
     found = {"images": images, "ours": ["variable", "hard"], "rows": rows}
@@ -34,7 +57,7 @@ def found():
 
 
 def test_bd_rates_are_of_each_image_and_their_mean(found):
-    pair, = found["bd_rate"]
+    (pair,) = found["bd_rate"]
     assert (pair["codec"], pair["against"]) == ("variable", "JPEG")
     assert pair["images"] == {"a.png": pytest.approx(-50), "b.png": pytest.approx(0, abs=1e-9)}
     assert pair["mean"] == pytest.approx(-25)
@@ -43,8 +66,21 @@ def test_bd_rates_are_of_each_image_and_their_mean(found):
 
 
 def test_a_curve_is_what_no_other_point_and_no_line_is_above(found):
-    found["rows"] = [row("a.png", "JPEG", str(n), bpp, psnr) for n, (bpp, psnr) in enumerate(
-        [(0.4, 30.0), (0.1, 20.0), (0.2, 24.0), (0.2, 27.0), (0.3, 28.0), (0.5, 29.0), (0.8, 33.0), (0.9, math.inf)])]
+    found["rows"] = [
+        row("a.png", "JPEG", str(n), bpp, psnr)
+        for n, (bpp, psnr) in enumerate(
+            [
+                (0.4, 30.0),
+                (0.1, 20.0),
+                (0.2, 24.0),
+                (0.2, 27.0),
+                (0.3, 28.0),
+                (0.5, 29.0),
+                (0.8, 33.0),
+                (0.9, math.inf),
+            ]
+        )
+    ]
     assert results.curve(found, "JPEG", "a.png") == [(0.1, 20.0), (0.2, 27.0), (0.4, 30.0), (0.8, 33.0)]
     assert results.curve(found, "WebP", "a.png") == []
     found["rows"] = [row("a.png", "JPEG", "quality 1", 0.1, 20.0, ms_ssim=None)]
@@ -70,15 +106,26 @@ def test_what_is_written_is_read_again(found, tmp_path):
 def test_a_missing_number_has_no_mean(found):
     rows = tables.our_rows(found, [measure.Setting("variable", 1.0, 0), measure.Setting("hard", None, 0)])
     assert [(r["image"], r["mode"], r["quality"]) for r in rows] == [
-        ("a.png", "variable", 1.0), ("b.png", "variable", 1.0), ("a.png", "hard", None), ("b.png", "hard", None)]
+        ("a.png", "variable", 1.0),
+        ("b.png", "variable", 1.0),
+        ("a.png", "hard", None),
+        ("b.png", "hard", None),
+    ]
     means = [tables.text(mean) for mean in tables.means(rows)]
     assert [(mean["quality"], mean["bpp"], mean["PSNR"], mean["JPEG PSNR"]) for mean in means] == [
-        ("1", "0.1500", "23.00", "21.50"), ("-", "0.2000", "25.00", "-")]
+        ("1", "0.1500", "23.00", "21.50"),
+        ("-", "0.2000", "25.00", "-"),
+    ]
 
 
 def test_charts_are_drawn_of_what_is_known(found, tmp_path):
     charts.draw(found, tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["ms_ssim.png", "ms_ssim_images.png", "psnr.png", "psnr_images.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "ms_ssim.png",
+        "ms_ssim_images.png",
+        "psnr.png",
+        "psnr_images.png",
+    ]
     assert all(Image.open(path).width > 500 for path in tmp_path.iterdir())
 
 
@@ -86,10 +133,17 @@ def test_bars_are_the_original_projects(found, tmp_path):
     assert charts.bars(found) == {}
     found["ours"].append("soft")
     for image in "a.png", "b.png":
-        found["rows"] += [row(image, "soft", "B=10", 0.4, 29.0), row(image, "JPEG", "quality 9", 0.19, 23.0, same="hard, B=2"),
-                          row(image, "JPEG", "quality 11", 0.42, 27.0, same="soft, B=10")]
+        found["rows"] += [
+            row(image, "soft", "B=10", 0.4, 29.0),
+            row(image, "JPEG", "quality 9", 0.19, 23.0, same="hard, B=2"),
+            row(image, "JPEG", "quality 11", 0.42, 27.0, same="soft, B=10"),
+        ]
     assert {name: [r["PSNR"] for r in rows] for name, rows in charts.bars(found).items()} == {
-        "JPG low": [23.0] * 2, "JPG high": [27.0] * 2, "AE B=2": [25.0] * 2, "AE B=10": [29.0] * 2}
+        "JPG low": [23.0] * 2,
+        "JPG high": [27.0] * 2,
+        "AE B=2": [25.0] * 2,
+        "AE B=10": [29.0] * 2,
+    }
     charts.draw(found, tmp_path)
     assert (tmp_path / "bars.png").exists()
 

@@ -1,4 +1,5 @@
 """The codecs that ours is compared with."""
+
 import io
 import sys
 
@@ -42,7 +43,10 @@ def test_a_curve_spans_what_people_use(codec, image):
     assert len({file.setting for file in files}) == len(files)
     for way in codec.ways:
         sizes = [len(file.data) for file in files if way is None or file.setting.endswith(way)]
-        assert all(later > 0.98 * earlier for earlier, later in zip(sizes, sizes[1:])) and sizes[-1] > 2 * sizes[0]
+        assert (
+            all(later > 0.98 * earlier for earlier, later in zip(sizes, sizes[1:]))
+            and sizes[-1] > 2 * sizes[0]
+        )
 
 
 def test_the_nearest_file_is_the_nearest(codec, image):

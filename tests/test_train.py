@@ -58,7 +58,7 @@ def test_crops_are_pieces_of_the_images():
         batch = crops.sample(3, random)
         assert batch.shape == (3, 3, 32, 32) and 0 <= batch.min() and batch.max() <= 1
         crop = (batch[0] * 255).round().byte().permute(1, 2, 0).numpy()
-        pieces = [image[y:y + 32, x:x + 32] for y in range(9) for x in range(19)]
+        pieces = [image[y : y + 32, x : x + 32] for y in range(9) for x in range(19)]
         found += any(np.array_equal(crop, p) or np.array_equal(crop, p[:, ::-1]) for p in pieces)
     assert found >= 4  # the others are scaled
 
@@ -87,7 +87,7 @@ def test_coarsened_models_say_the_same_in_larger_steps():
     assert sum(digits) == 4 and digits[0] > 1
     assert sorted(digits, reverse=True) == list(digits)
     y, y2 = start.latents(encoder, pixels), start.latents(encoder2, pixels)
-    order = y.std(1).argsort(descending=True)[:len(digits)]
+    order = y.std(1).argsort(descending=True)[: len(digits)]
     assert torch.allclose(y2, (y - y.mean(1, keepdim=True))[order] / 4, atol=1e-3)
     kept = torch.zeros_like(y) + y.mean(1, keepdim=True)
     kept[order] = y[order]
@@ -116,8 +116,19 @@ def test_models_of_an_earlier_version_can_be_the_start(tmp_path, script, photos)
     for module, kind in zip(plain_pair(), ("encoder", "decoder")):
         model.save(module, str(tmp_path / f"{kind}.model"))
     for mode in "soft", "hard":
-        result = script("train.py", "--data", photos, "--quantize_mode", mode, "--crop=64", "--dry-run", "--output_dir",
-                        tmp_path / mode, "--start_from", tmp_path)
+        result = script(
+            "train.py",
+            "--data",
+            photos,
+            "--quantize_mode",
+            mode,
+            "--crop=64",
+            "--dry-run",
+            "--output_dir",
+            tmp_path / mode,
+            "--start_from",
+            tmp_path,
+        )
         assert result.returncode == 0, result.stderr
         encoder = model.load(tmp_path / mode / "encoder.model", "encoder")
         assert encoder.config.quantize_mode == mode and encoder.context is not None
@@ -126,8 +137,22 @@ def test_models_of_an_earlier_version_can_be_the_start(tmp_path, script, photos)
 @pytest.mark.parametrize("mode", ["hard", "soft"])
 def test_dry_run_exports_models_that_work(tmp_path, script, photos, mode):
     out = tmp_path / "out"
-    args = ["train.py", "--data", photos, "--val", photos, "--quantize_mode", mode,
-            "--init", "random", "--crop", 64, "--dry-run", "--output_dir", out]
+    args = [
+        "train.py",
+        "--data",
+        photos,
+        "--val",
+        photos,
+        "--quantize_mode",
+        mode,
+        "--init",
+        "random",
+        "--crop",
+        64,
+        "--dry-run",
+        "--output_dir",
+        out,
+    ]
     result = script(*args)
     assert result.returncode == 0, result.stderr
     assert "step 0: val" in result.stdout and "step 2: val" in result.stdout
@@ -139,12 +164,23 @@ def test_dry_run_exports_models_that_work(tmp_path, script, photos, mode):
 def test_variable_mode_starts_from_soft_trains_its_entropy_model_and_goes_on(tmp_path, script, photos):
     """On 64x64 crops: a dry run from the shipped soft model, of the entropy model alone, and one from what that gave."""
     shared = ["train.py", "--data", photos, "--quantize_mode=variable", "--crop", 64, "--dry-run"]
-    first = script(*shared, "--start_from", os.path.join(ROOT, "models/model_B=10"), "--entropy_only", "--output_dir", tmp_path / "1")
+    first = script(
+        *shared,
+        "--start_from",
+        os.path.join(ROOT, "models/model_B=10"),
+        "--entropy_only",
+        "--output_dir",
+        tmp_path / "1",
+    )
     assert first.returncode == 0, first.stderr
-    second = script(*shared, "--start_from", tmp_path / "1", "--precision=bfloat16", "--output_dir", tmp_path / "2")
+    second = script(
+        *shared, "--start_from", tmp_path / "1", "--precision=bfloat16", "--output_dir", tmp_path / "2"
+    )
     assert second.returncode == 0, second.stderr
-    soft, entropy_only, whole = (model.load(folder / "decoder.model", "decoder") for folder in
-                                 (Path(ROOT) / "models/model_B=10", tmp_path / "1", tmp_path / "2"))
+    soft, entropy_only, whole = (
+        model.load(folder / "decoder.model", "decoder")
+        for folder in (Path(ROOT) / "models/model_B=10", tmp_path / "1", tmp_path / "2")
+    )
     assert torch.equal(soft.layer3[0].conv1.weight, entropy_only.layer3[0].conv1.weight)
     assert not entropy_only.head.weight.any() and whole.head.weight.any()
     encoder = model.load(tmp_path / "2/encoder.model", "encoder")
@@ -154,8 +190,21 @@ def test_variable_mode_starts_from_soft_trains_its_entropy_model_and_goes_on(tmp
 
 def test_training_lowers_the_loss_and_keeps_a_log(tmp_path, script):
     images = os.path.join(ROOT, "resources/test_images")
-    args = ["train.py", "--data", images, "--val", images, "--quantize_mode=hard", "--init=random", "--crop=128",
-            "--steps=40", "--batch_size=4", "--val_every=20", "--output_dir", tmp_path]
+    args = [
+        "train.py",
+        "--data",
+        images,
+        "--val",
+        images,
+        "--quantize_mode=hard",
+        "--init=random",
+        "--crop=128",
+        "--steps=40",
+        "--batch_size=4",
+        "--val_every=20",
+        "--output_dir",
+        tmp_path,
+    ]
     result = script(*args)
     assert result.returncode == 0, result.stderr
     with open(tmp_path / "log.csv", newline="") as file:
@@ -171,14 +220,31 @@ def test_training_lowers_the_loss_and_keeps_a_log(tmp_path, script):
 
 
 def test_interrupted_training_resumes_bit_for_bit(tmp_path, script, photos):
-    args = ["train.py", "--data", photos, "--val", photos, "--quantize_mode=soft", "--init=random", "--crop=64",
-            "--steps=20", "--batch_size=2", "--val_every=2", "--seed=3", "--device=cpu", "--output_dir"]
+    args = [
+        "train.py",
+        "--data",
+        photos,
+        "--val",
+        photos,
+        "--quantize_mode=soft",
+        "--init=random",
+        "--crop=64",
+        "--steps=20",
+        "--batch_size=2",
+        "--val_every=2",
+        "--seed=3",
+        "--device=cpu",
+        "--output_dir",
+    ]
     whole = script(*args, tmp_path / "whole")
     assert whole.returncode == 0, whole.stderr
 
     cut = tmp_path / "cut"
-    process = subprocess.Popen([sys.executable, os.path.join(ROOT, args[0]), *map(str, args[1:]), cut],
-                               stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, os.path.join(ROOT, args[0]), *map(str, args[1:]), cut],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     while not (cut / "last.pt").exists() and process.poll() is None:
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
@@ -191,16 +257,39 @@ def test_interrupted_training_resumes_bit_for_bit(tmp_path, script, photos):
     for kind in "encoder", "decoder":
         ours, theirs = (model.load(tmp_path / run / f"{kind}.model", kind) for run in ("whole", "cut"))
         assert ours.model_id == theirs.model_id
-        assert all(torch.equal(a, b) for a, b in zip(ours.state_dict().values(), theirs.state_dict().values()))
+        assert all(
+            torch.equal(a, b) for a, b in zip(ours.state_dict().values(), theirs.state_dict().values())
+        )
     assert len(open(cut / "log.csv").readlines()) == len(open(tmp_path / "whole" / "log.csv").readlines())
 
 
 @pytest.mark.parametrize("mode", ["hard", "variable"])
 def test_several_processes_train_one_model(tmp_path, photos, mode):
     result = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", os.path.join(ROOT, "train.py"),
-         "--dry-run", "--data", photos, "--val", photos, "--quantize_mode", mode, "--init=random", "--crop=64",
-         "--device=cpu", "--output_dir", tmp_path], capture_output=True, text=True, timeout=300)
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc-per-node=2",
+            os.path.join(ROOT, "train.py"),
+            "--dry-run",
+            "--data",
+            photos,
+            "--val",
+            photos,
+            "--quantize_mode",
+            mode,
+            "--init=random",
+            "--crop=64",
+            "--device=cpu",
+            "--output_dir",
+            tmp_path,
+        ],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("wrote encoder.model") == 1
     model.load(tmp_path / "decoder.model", "decoder")
@@ -223,9 +312,22 @@ torch.save(network.module.decoder.state_dict(), f"{sys.argv[1]}/{workers.rank}.p
 workers.close()
 """
     (tmp_path / "code.py").write_text(code)
-    result = subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
-                             tmp_path / "code.py", tmp_path], cwd=ROOT, env={**os.environ, "PYTHONPATH": ROOT},
-                            capture_output=True, text=True, timeout=300)
+    result = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc-per-node=2",
+            tmp_path / "code.py",
+            tmp_path,
+        ],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": ROOT},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert result.returncode == 0, result.stderr
     one, other = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
     start_of_both = build_pair("soft")[1].state_dict()
@@ -236,16 +338,28 @@ workers.close()
 def test_a_full_disk_leaves_the_checkpoint_that_was_there(tmp_path):
     path = tmp_path / "last.pt"
     path.write_bytes(b"old")
-    code = ("import resource, sys, torch, cli, train; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); "
-            "cli.run(lambda: train.save_checkpoint(sys.argv[1], {'x': torch.zeros(10_000)}))")
+    code = (
+        "import resource, sys, torch, cli, train; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); "
+        "cli.run(lambda: train.save_checkpoint(sys.argv[1], {'x': torch.zeros(10_000)}))"
+    )
     result = subprocess.run([sys.executable, "-c", code, path], cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 1 and "last.pt" in result.stderr and "Traceback" not in result.stderr
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["last.pt"]
 
 
 def test_a_trained_model_can_be_the_start_of_the_other_mode(tmp_path, script, photos):
-    result = script("train.py", "--data", photos, "--quantize_mode=hard", "--crop=64", "--dry-run", "--output_dir", tmp_path,
-                    "--start_from", os.path.join(ROOT, "models/model_B=10"))
+    result = script(
+        "train.py",
+        "--data",
+        photos,
+        "--quantize_mode=hard",
+        "--crop=64",
+        "--dry-run",
+        "--output_dir",
+        tmp_path,
+        "--start_from",
+        os.path.join(ROOT, "models/model_B=10"),
+    )
     assert result.returncode == 0, result.stderr
     assert model.load(tmp_path / "encoder.model", "encoder").config.quantize_mode == "hard"
 
@@ -272,22 +386,42 @@ def test_a_run_that_is_there_is_not_lost(tmp_path, script, photos):
     args = ["train.py", "--data", photos, "--init=random", "--crop=64", "--output_dir", tmp_path]
     assert script(*args, "--quantize_mode=soft", "--dry-run").returncode == 0
     before = {path.name: path.read_bytes() for path in tmp_path.glob("*.*") if path.is_file()}
-    again, other = script(*args, "--quantize_mode=soft", "--dry-run"), script(*args, "--quantize_mode=hard", "--resume")
+    again, other = (
+        script(*args, "--quantize_mode=soft", "--dry-run"),
+        script(*args, "--quantize_mode=hard", "--resume"),
+    )
     assert again.returncode == other.returncode == 1
     assert "a run is there" in again.stderr and "is of --quantize_mode=soft" in other.stderr
     assert before == {path.name: path.read_bytes() for path in tmp_path.glob("*.*") if path.is_file()}
 
 
-def test_a_resumed_run_takes_its_learning_rate_from_the_call_and_leaves_statistics_frozen(tmp_path, script, photos):
-    args = ["train.py", "--data", photos, "--quantize_mode=soft", "--init=random", "--crop=64", "--batch_size=2", "--output_dir"]
+def test_a_resumed_run_takes_its_learning_rate_from_the_call_and_leaves_statistics_frozen(
+    tmp_path, script, photos
+):
+    args = [
+        "train.py",
+        "--data",
+        photos,
+        "--quantize_mode=soft",
+        "--init=random",
+        "--crop=64",
+        "--batch_size=2",
+        "--output_dir",
+    ]
     first, second = tmp_path / "1", tmp_path / "2"
-    for run in (first, "--steps=2"), (second, "--steps=2", "--start_from", first), (second, "--steps=4", "--lr=0.002", "--resume"):
+    for run in (
+        (first, "--steps=2"),
+        (second, "--steps=2", "--start_from", first),
+        (second, "--steps=4", "--lr=0.002", "--resume"),
+    ):
         result = script(*args, *run)
         assert result.returncode == 0, result.stderr
     saved = torch.load(second / "last.pt", weights_only=True)
     assert saved["step"] == 4 and saved["optimizer"]["param_groups"][0]["peak"] == 0.002
     statistics = "encoder.bn1.running_var"
-    assert torch.equal(saved["model"][statistics], model.load(first / "encoder.model", "encoder").bn1.running_var)
+    assert torch.equal(
+        saved["model"][statistics], model.load(first / "encoder.model", "encoder").bn1.running_var
+    )
 
 
 def test_missing_data_and_failed_downloads_are_one_line(tmp_path, script, photos):
@@ -297,12 +431,27 @@ def test_missing_data_and_failed_downloads_are_one_line(tmp_path, script, photos
     for path in empty, tmp_path / "none", photos / "a.png":
         result = script("train.py", "--data", path, *common, "--init=random")
         assert result.returncode == 1 and len(result.stderr.splitlines()) == 1
-    wrong = script("train.py", "--data", photos, *common, "--start_from", os.path.join(ROOT, "models/model_variable"))
-    assert wrong.returncode == 1 and "holds a model for --quantize_mode=variable" in wrong.stderr.splitlines()[-1]
+    wrong = script(
+        "train.py", "--data", photos, *common, "--start_from", os.path.join(ROOT, "models/model_variable")
+    )
+    assert (
+        wrong.returncode == 1
+        and "holds a model for --quantize_mode=variable" in wrong.stderr.splitlines()[-1]
+    )
     # No server answers at this address: the machine has no network, or none that leads there.
-    result = script("train.py", "--data", photos, *common, "--init=imagenet",
-                    env={**os.environ, "HTTPS_PROXY": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9",
-                         "TORCH_HOME": str(tmp_path / "hub")})
+    result = script(
+        "train.py",
+        "--data",
+        photos,
+        *common,
+        "--init=imagenet",
+        env={
+            **os.environ,
+            "HTTPS_PROXY": "http://127.0.0.1:9",
+            "https_proxy": "http://127.0.0.1:9",
+            "TORCH_HOME": str(tmp_path / "hub"),
+        },
+    )
     assert result.returncode == 1 and "--init random" in result.stderr.splitlines()[-1]
     assert "Traceback" not in result.stderr
 

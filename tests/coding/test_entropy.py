@@ -42,7 +42,7 @@ def banks(draw):
         rows.append(entropy._to_frequencies(np.array(counts) + (sum(counts) == 0)))
     frequencies = np.zeros((channels, max(map(len, rows))), np.int16)
     for row, filled in zip(frequencies, rows):
-        row[:len(filled)] = filled
+        row[: len(filled)] = filled
     lowest = draw(st.lists(st.integers(-2000, 2000), min_size=channels, max_size=channels))
     return Bank(np.array(lowest, np.int32), frequencies)
 
@@ -52,7 +52,7 @@ def banks_and_values(draw):
     bank = draw(banks())
     count = draw(st.integers(0, 60))
     inside = st.integers(int(bank.lowest.min()), int((bank.lowest + bank.sizes - 2).max()))
-    anything = st.integers(-2**63, 2**63 - 1)
+    anything = st.integers(-(2**63), 2**63 - 1)
     common = draw(inside)
     value = st.one_of(st.just(common), inside, anything) if draw(st.booleans()) else st.just(common)
     flat = draw(st.lists(value, min_size=len(bank.lowest) * count, max_size=len(bank.lowest) * count))
@@ -69,12 +69,16 @@ def test_engines_write_the_same_bytes_and_return_the_input(case):
         assert np.array_equal(decode(payloads[0], bank, values.shape[1], engine), values)
 
 
-@pytest.mark.parametrize("values", [
-    np.zeros((1, 3000)),                                              # one symbol only
-    np.random.default_rng(0).integers(0, 1025, (1, 300)),             # the widest alphabet in use
-    np.arange(1025)[None, ::4],                                       # every symbol new
-    np.zeros((1, 0)),
-], ids=["one symbol", "1025 symbols", "never seen", "empty"])
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.zeros((1, 3000)),  # one symbol only
+        np.random.default_rng(0).integers(0, 1025, (1, 300)),  # the widest alphabet in use
+        np.arange(1025)[None, ::4],  # every symbol new
+        np.zeros((1, 0)),
+    ],
+    ids=["one symbol", "1025 symbols", "never seen", "empty"],
+)
 def test_extremes_of_the_alphabet_of_soft_mode(values):
     bank = Bank(np.array([0], np.int32), np.full((1, 1026), 3, np.int16))
     payloads = [encode(values, bank, engine) for engine in ENGINES]
@@ -86,11 +90,12 @@ def test_extremes_of_the_alphabet_of_soft_mode(values):
 def test_the_code_is_that_of_the_package_used_directly():
     bank = fit(np.array([[0, 1, 1, 2, 4]] * 1))
     symbols = np.random.default_rng(1).integers(0, 6, 400, np.int32)
-    bits = AECompressor(SimpleAdaptiveModel(
-        {s: f / 4096 for s, f in enumerate(bank.frequencies[0].tolist())})).compress(symbols.tolist())
+    bits = AECompressor(
+        SimpleAdaptiveModel({s: f / 4096 for s, f in enumerate(bank.frequencies[0].tolist())})
+    ).compress(symbols.tolist())
     code = engine_compiled.encode(symbols, np.zeros(400, np.int32), bank.frequencies)
     ours = np.unpackbits(np.frombuffer(code, np.uint8)).tolist()
-    assert ours[:len(bits)] == bits and not any(ours[len(bits):])
+    assert ours[: len(bits)] == bits and not any(ours[len(bits) :])
 
 
 @settings(max_examples=200, deadline=None)
@@ -149,13 +154,16 @@ def test_a_fitted_bank_spends_no_more_than_the_entropy_and_two_percent():
     assert bits < 1.02 * entropy_bits
 
 
-@pytest.mark.parametrize("lowest, frequencies", [
-    ([0], [[4096]]),                   # a single symbol
-    ([0], [[10, 0, 20]]),              # a gap
-    ([0], [[4096, 4096]]),             # more than one in all
-    ([0], [[-1, 5]]),
-    ([0, 1], [[2048, 2048]]),          # a context without a model
-])
+@pytest.mark.parametrize(
+    "lowest, frequencies",
+    [
+        ([0], [[4096]]),  # a single symbol
+        ([0], [[10, 0, 20]]),  # a gap
+        ([0], [[4096, 4096]]),  # more than one in all
+        ([0], [[-1, 5]]),
+        ([0, 1], [[2048, 2048]]),  # a context without a model
+    ],
+)
 def test_what_is_no_bank_is_refused(lowest, frequencies):
     with pytest.raises(ValueError):
         Bank(np.array(lowest, np.int32), np.array(frequencies, np.int16))

@@ -1,4 +1,5 @@
 """Arithmetic that decides probabilities equals that of Python's integers, in any order and on any path."""
+
 import copy
 import fractions
 import math
@@ -24,9 +25,15 @@ def test_a_layer_equals_integer_arithmetic():
     for out in range(5):
         for row in range(2):
             for column in range(2):
-                total = bias[out] * A + sum(weight[out][c][i][j] * pixels[c][row + i][column + j]
-                                            for c in range(6) for i in range(3) for j in range(3))
-                assert y[0, out, row, column].item() * A == round(fractions.Fraction(total, W))  # half to even, as torch
+                total = bias[out] * A + sum(
+                    weight[out][c][i][j] * pixels[c][row + i][column + j]
+                    for c in range(6)
+                    for i in range(3)
+                    for j in range(3)
+                )
+                assert y[0, out, row, column].item() * A == round(
+                    fractions.Fraction(total, W)
+                )  # half to even, as torch
 
 
 def test_extreme_values_do_not_round():
@@ -44,7 +51,8 @@ def test_extreme_values_do_not_round():
 
 @pytest.mark.parametrize("size", [0.05, 3, 60_000])
 def test_a_float32_layer_equals_integer_arithmetic(size):
-    """Inputs of the largest magnitude that `activate` and `signed_log` give, of both signs, in as many terms as are used."""
+    """Inputs of the largest magnitude that `activate` and `signed_log` give, of both signs, in as many terms
+    as are used."""
     torch.manual_seed(0)
     layer = exact.Linear(608, 7)
     layer.weight.data.mul_(size / layer.weight.data.abs().max())
@@ -56,14 +64,20 @@ def test_a_float32_layer_equals_integer_arithmetic(size):
     assert layer.weight.dtype == torch.float32 and y.dtype == torch.float64
     for row in range(5):
         for out in range(7):
-            terms = [fractions.Fraction(w) * fractions.Fraction(v) for w, v in zip(layer.weight[out].tolist(), x[row].tolist())]
-            assert sum(terms) + fractions.Fraction(layer.bias[out].item()) == fractions.Fraction(y[row, out].item())
+            terms = [
+                fractions.Fraction(w) * fractions.Fraction(v)
+                for w, v in zip(layer.weight[out].tolist(), x[row].tolist())
+            ]
+            assert sum(terms) + fractions.Fraction(layer.bias[out].item()) == fractions.Fraction(
+                y[row, out].item()
+            )
     error = torch.nn.functional.linear(x, layer.weight.double(), layer.bias.double()) - y
     assert not error.any()
 
 
 def test_large_float32_products_equal_those_of_float64():
-    """In the shapes of the shipped model, where libraries divide the work in other ways than for small ones."""
+    """In the shapes of the shipped model, where libraries divide the work in other ways than for small
+    ones."""
     torch.manual_seed(0)
     layer = exact.freeze(exact.Linear(608, 160))
     x = (torch.rand(1, 1536, 608, dtype=torch.float64) * 64 - 32).mul(64).round().div(64)
@@ -80,7 +94,10 @@ def test_large_float32_products_equal_those_of_float64():
 def test_where_float32_gives_up_digits_float64_gives_the_same(monkeypatch):
     """PyTorch can be told to multiply float32 in bfloat16, on processors that do."""
     entropy_model = build_pair("variable")[0].coder.entropy_model
-    z, y = torch.ones(1, 3, 2, 2).double(), torch.linspace(-90, 90, 4 * 64, dtype=torch.float64).view(1, 4, 8, 8)
+    z, y = (
+        torch.ones(1, 3, 2, 2).double(),
+        torch.linspace(-90, 90, 4 * 64, dtype=torch.float64).view(1, 4, 8, 8),
+    )
     expected = parameters(exact.suit(entropy_model), y, z, torch.zeros(1, dtype=torch.float64))
     assert torch.float32 in {p.dtype for p in entropy_model.parameters()}
     monkeypatch.setattr(exact, "float32_is_whole", lambda: False)
@@ -94,6 +111,7 @@ def test_the_loss_of_digits_is_noticed(monkeypatch, bits):
     def lose(x):
         mantissa, exponent = torch.frexp(x)
         return torch.ldexp((mantissa * 2**bits).round() / 2**bits, exponent)
+
     assert exact.float32_is_whole()
     linear = torch.nn.functional.linear
     monkeypatch.setattr(exact.F, "linear", lambda x, w: linear(lose(x), lose(w)))
@@ -126,7 +144,9 @@ def test_the_logarithm_is_straight_between_powers_of_two():
 
 def test_training_in_float32_has_the_same_values_and_gradients():
     x = torch.linspace(-40, 40, 101, requires_grad=True)
-    assert torch.allclose(exact.signed_log(x).double(), exact.signed_log(x.detach().double()), atol=2**-exact.INPUT_BITS)
+    assert torch.allclose(
+        exact.signed_log(x).double(), exact.signed_log(x.detach().double()), atol=2**-exact.INPUT_BITS
+    )
     exact.signed_log(x).sum().backward()
     assert (x.grad[x != 0] > 0).all()
 

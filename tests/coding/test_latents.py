@@ -1,4 +1,5 @@
 """Latents of all modes to bits and back."""
+
 import copy
 import os
 import subprocess
@@ -38,8 +39,13 @@ def is_integer(coder):
 
 
 @settings(max_examples=40, deadline=None)
-@given(rows=st.integers(1, 37), columns=st.integers(1, 9), t=st.sampled_from(RATES), seed=st.integers(0, 9),
-       size=st.sampled_from([0, 1, 40, latents.LARGEST]))
+@given(
+    rows=st.integers(1, 37),
+    columns=st.integers(1, 9),
+    t=st.sampled_from(RATES),
+    seed=st.integers(0, 9),
+    size=st.sampled_from([0, 1, 40, latents.LARGEST]),
+)
 def test_any_latents_come_back_as_they_were_coded(pair, rows, columns, t, seed, size):
     coder, reader = (without_limits(part.coder) for part in pair)
     real = random_latents(coder, rows, columns, size, seed)
@@ -64,7 +70,9 @@ def test_training_and_coding_quantize_alike(pair):
     integers, _ = latents.symbols(model, coder.kind, Latents(y, z), 0.5)
     assert is_integer(coder) or len(integers) < y.numel()
     with torch.inference_mode():
-        trained = model.quantize(y.double(), z.double(), torch.tensor([0.5], dtype=torch.float64), coder.kind.round)[2]
+        trained = model.quantize(
+            y.double(), z.double(), torch.tensor([0.5], dtype=torch.float64), coder.kind.round
+        )[2]
     payload = coder.encode(Latents(y, z), 0.5)
     assert torch.equal(trained.float(), coder.decode(payload, (10, 7), 0.5).y)
     with torch.autocast("cpu", torch.bfloat16):
@@ -81,12 +89,19 @@ def test_bands_give_the_symbols_of_the_whole(pair, monkeypatch):
 
 
 def draw(coder, random, shape):
-    """Latents whose quantized form is drawn from the very distributions that the entropy model gives at t = 0."""
+    """Latents whose quantized form is drawn from the very distributions that the entropy model gives at t =
+    0."""
+
     def laplace(mean, log_scale):
-        return torch.from_numpy(random.laplace(0, 2.0 ** log_scale.numpy() / 2**0.5)) * (log_scale >= quantize.LEAST_LOG_SCALE)
+        return torch.from_numpy(random.laplace(0, 2.0 ** log_scale.numpy() / 2**0.5)) * (
+            log_scale >= quantize.LEAST_LOG_SCALE
+        )
+
     t = torch.zeros(1, dtype=torch.float64)
     hyper_shape = tuple(side // order.HYPER_STRIDE for side in shape)
-    mean, log_scale = (p.expand(-1, hyper_shape[0] * hyper_shape[1], -1) for p in coder.entropy_model.hyper_parameters(t))
+    mean, log_scale = (
+        p.expand(-1, hyper_shape[0] * hyper_shape[1], -1) for p in coder.entropy_model.hyper_parameters(t)
+    )
     z = order.from_rows(mean + laplace(mean, log_scale).round(), hyper_shape)
     walk = order.Walk(coder.entropy_model, z, shape, t)
     for group in walk:
@@ -104,7 +119,9 @@ def test_coded_size_is_near_the_ideal_of_the_entropy_model(pair):
     *bits, _ = coder.entropy_model.quantize(real.y.double(), real.z, t, coder.kind.round_nearest)
     unfitted = LatentCoder(coder.entropy_model, coder.kind, bank)
     assert 8 * len(unfitted.encode(real, 0.0)) == pytest.approx(sum(bits).item(), rel=0.03)
-    assert sum(lengths.sum() for lengths in unfitted.code_lengths(real, 0.0)) == pytest.approx(sum(bits).item(), rel=0.03)
+    assert sum(lengths.sum() for lengths in unfitted.code_lengths(real, 0.0)) == pytest.approx(
+        sum(bits).item(), rel=0.03
+    )
 
 
 def test_code_lengths_have_the_place_of_what_they_are_the_bits_of(pair):
@@ -141,7 +158,7 @@ def test_latents_far_outside_their_digits_are_clipped_to_integers_of_the_range(f
     """The owner's claim: what is coded in hard and soft mode are integers in [0, 2^B]."""
     encoder = fixed_pair[0]
     digits, B = encoder.config.digits, encoder.config.B
-    y = torch.tensor([-1e4, 1e4, 3e5, -0.4])[:len(digits)].view(1, -1, 1, 1)
+    y = torch.tensor([-1e4, 1e4, 3e5, -0.4])[: len(digits)].view(1, -1, 1, 1)
     coded = encoder.latents_at(y, 0.0)
     quantized = encoder.coder.decode(encoder.coder.encode(coded, 0.0), (1, 1), 0.0).y
     assert quantized.flatten()[:2].tolist() == [-encoder.coder.kind.limits[0], encoder.coder.kind.limits[1]]
@@ -177,8 +194,10 @@ def test_an_adaptive_model_of_integers_serves_the_means_it_is_fitted_for(log_sca
         integers = choice.integers(latent - mean)
         assert torch.equal(choice.distances(integers) + mean, latent.expand_as(mean))
         assert torch.equal(integers, integers.round())
-    nearest, second = (choice.integers(torch.tensor([[row]]) - mean).tolist() for row in ([5, 6, -5], [6, 5, -6]))
-    assert above == 1 / 2 or nearest == [0, 0, 0] and (above == 0 or second == [1, 1, 1])
+    nearest, second = (
+        choice.integers(torch.tensor([[row]]) - mean).tolist() for row in ([5, 6, -5], [6, 5, -6])
+    )
+    assert above == 1 / 2 or (nearest == [0, 0, 0] and (above == 0 or second == [1, 1, 1]))
 
 
 @pytest.mark.parametrize("log_scale", [-5.0, -3.6, 0.8, context.HIGHEST_LOG_SCALE])
@@ -188,7 +207,7 @@ def test_an_adaptive_model_of_distances_serves_the_scales_it_is_fitted_for(log_s
     assert len(choice.contexts) == (2 if log_scale > quantize.LEAST_LOG_SCALE else 0)
     for number in choice.contexts:
         assert abs(kind.adaptive_models(slice_count=2)[number].log_scale - log_scale) <= 0.13
-    distances = choice.distances(torch.tensor([3.0, -1.0], dtype=torch.float64)[:len(choice.contexts)])
+    distances = choice.distances(torch.tensor([3.0, -1.0], dtype=torch.float64)[: len(choice.contexts)])
     assert distances.flatten().tolist() == ([3, -1] if len(choice.contexts) else [0, 0])
 
 
@@ -198,10 +217,23 @@ def test_a_file_encoded_with_two_threads_decodes_with_one(pair, photo, tmp_path)
     decoder.save(str(tmp_path / "decoder.model"))
     Image.fromarray(photo).resize((200, 150)).save(tmp_path / "a.png")
     quality = [] if encoder.config.mode.is_fixed else ["--quality=6"]
-    encode = ["encode.py", "--input_path", "a.png", "--output_path", "a.encoded", "--encoder_path", "encoder.model", *quality]
+    encode = [
+        "encode.py",
+        "--input_path",
+        "a.png",
+        "--output_path",
+        "a.encoded",
+        "--encoder_path",
+        "encoder.model",
+        *quality,
+    ]
     decode = ["decode.py", "--input_path", "a.encoded", "--decoder_path", "decoder.model", "--output_path"]
     for threads, (name, *options) in (2, encode), (1, [*decode, "b1.png"]), (2, [*decode, "b2.png"]):
-        subprocess.run([sys.executable, os.path.join(ROOT, name), *options], cwd=tmp_path, check=True,
-                       env={**os.environ, "OMP_NUM_THREADS": str(threads)})
+        subprocess.run(
+            [sys.executable, os.path.join(ROOT, name), *options],
+            cwd=tmp_path,
+            check=True,
+            env={**os.environ, "OMP_NUM_THREADS": str(threads)},
+        )
     one, two = (np.asarray(Image.open(tmp_path / f"b{n}.png")).astype(int) for n in (1, 2))
     assert one.shape == (150, 200, 3) and np.abs(one - two).max() <= 1

@@ -1,4 +1,5 @@
 """Refinement: a better file for one picture, by the loss of training."""
+
 import copy
 import functools
 import os
@@ -12,10 +13,15 @@ import codec
 import model
 from coding import container, exact, search
 from conftest import ROOT, build_pair, psnr
+from picture import Picture
 
 
 def refined(image, pair, effort, **options):
     return codec.compress(image, pair[0], decoder=pair[1], effort=effort, **options)
+
+
+def picture_of(rgb):
+    return Picture.from_image(Image.fromarray(rgb))
 
 
 def cost(data, image, pair):
@@ -26,8 +32,12 @@ def cost(data, image, pair):
     return 8 * len(encoded.payload) + weight * mse * image.width * image.height
 
 
-@pytest.mark.parametrize("size, mode", [((112, 80), "RGB"), ((37, 20), "RGB"), ((17, 33), "L"), ((1, 1), "RGB")])
-def test_a_refined_file_decodes_as_any_other_and_costs_less_where_size_in_bytes_can_tell(fixed_pair, photo, size, mode):
+@pytest.mark.parametrize(
+    "size, mode", [((112, 80), "RGB"), ((37, 20), "RGB"), ((17, 33), "L"), ((1, 1), "RGB")]
+)
+def test_a_refined_file_decodes_as_any_other_and_costs_less_where_size_in_bytes_can_tell(
+    fixed_pair, photo, size, mode
+):
     image = Image.fromarray(photo).resize(size).convert(mode)
     data = refined(image, fixed_pair, 50)
     assert codec.decompress(data, fixed_pair[1]).size == size
@@ -37,9 +47,14 @@ def test_a_refined_file_decodes_as_any_other_and_costs_less_where_size_in_bytes_
 
 @pytest.mark.parametrize("mode", ["hard", "soft"])
 def test_refinement_pays_with_the_shipped_models(mode):
-    pair = model.Encoder.load(model.shipped(mode, "encoder")), model.Decoder.load(model.shipped(mode, "decoder"))
+    pair = (
+        model.Encoder.load(model.shipped(mode, "encoder")),
+        model.Decoder.load(model.shipped(mode, "decoder")),
+    )
     image = Image.open(os.path.join(ROOT, "resources/test_images/peppers.png")).crop((160, 160, 320, 320))
-    assert cost(refined(image, pair, 30), image, pair) < 0.95 * cost(codec.compress(image, pair[0]), image, pair)
+    assert cost(refined(image, pair, 30), image, pair) < 0.95 * cost(
+        codec.compress(image, pair[0]), image, pair
+    )
 
 
 def test_it_never_costs_more(fixed_pair, photo):
@@ -49,13 +64,21 @@ def test_it_never_costs_more(fixed_pair, photo):
 
     def total(latents):
         with torch.inference_mode():
-            _, bits, y = entropy_model.quantize(latents.y, latents.z, torch.zeros(1), encoder.coder.kind.round)
-        pixels = codec.synthesise(y, 0.0, decoder)[:rgb.shape[0], :rgb.shape[1]]
+            _, bits, y = entropy_model.quantize(
+                latents.y, latents.z, torch.zeros(1), encoder.coder.kind.round
+            )
+        pixels = codec.synthesise(y, 0.0, decoder)[: rgb.shape[0], : rgb.shape[1]]
         return bits.item() + encoder.lambda_ * ((pixels.astype(float) - rgb) ** 2).mean(2).sum()
-    for rgb in photo, photo[:1, :1], photo[3:20, :37], np.broadcast_to(np.uint8([255, 0, 0]), (32, 48, 3)).copy():
+
+    for rgb in (
+        photo,
+        photo[:1, :1],
+        photo[3:20, :37],
+        np.broadcast_to(np.uint8([255, 0, 0]), (32, 48, 3)).copy(),
+    ):
         latents = encoder.latents_at(codec.analyse(rgb, encoder), 0.0)
         for effort in 1, 30:
-            found = search.refine(latents, 0.0, rgb, encoder, decoder, effort)
+            found = search.refine(latents, 0.0, picture_of(rgb), encoder, decoder, effort)
             assert total(found) <= total(latents) * (1 + 1e-4)
 
 
@@ -66,7 +89,10 @@ def test_it_is_deterministic(pair, photo):
 
 @pytest.mark.parametrize("quality", [1, 8])
 def test_refinement_costs_less_in_variable_mode(variable_pair, photo, quality, monkeypatch):
-    for side, image in (48, Image.fromarray(photo)), (4, Image.fromarray(photo).resize((99, 70)).convert("L")):
+    for side, image in (
+        (48, Image.fromarray(photo)),
+        (4, Image.fromarray(photo).resize((99, 70)).convert("L")),
+    ):
         monkeypatch.setattr(search, "refine", functools.partial(search.refine, side=side))
         plain = codec.compress(image, variable_pair[0], quality=quality)
         data = refined(image, variable_pair, 50, quality=quality)
@@ -75,7 +101,8 @@ def test_refinement_costs_less_in_variable_mode(variable_pair, photo, quality, m
 
 
 def test_tiles_are_refined_one_after_the_other(fixed_pair, monkeypatch):
-    """Tiles of 4x4 latents with a margin of 4 cost less than the encoder's latents, and keep inside their limits."""
+    """Tiles of 4x4 latents with a margin of 4 cost less than the encoder's latents, and keep inside their
+    limits."""
     monkeypatch.setattr("coding.tiles.HALO", 4)
     rng = np.random.default_rng(0)
     rgb = rng.integers(0, 256, (9, 10, 3)).repeat(16, 0).repeat(16, 1)
@@ -83,15 +110,20 @@ def test_tiles_are_refined_one_after_the_other(fixed_pair, monkeypatch):
     encoder, decoder = fixed_pair
     latents = encoder.latents_at(codec.analyse(rgb, encoder), 0.0)
     before = latents.y.clone()
-    y = search.refine(latents, 0.0, rgb, encoder, decoder, 30, side=4).y
+    y = search.refine(latents, 0.0, picture_of(rgb), encoder, decoder, 30, side=4).y
     assert torch.equal(latents.y, before) and torch.allclose(y, y.round(), atol=1e-4)
     assert (y.abs() <= encoder.coder.kind.limits.view(1, -1, 1, 1) + 1e-4).all()
     changed = (y.round() != before.round()).any(1)[0]
-    assert sum(changed[row:row + 4, column:column + 4].any() for row in (0, 4, 8) for column in (0, 4, 8)) > 1
+    assert (
+        sum(changed[row : row + 4, column : column + 4].any() for row in (0, 4, 8) for column in (0, 4, 8))
+        > 1
+    )
 
     image = Image.fromarray(rgb)
     monkeypatch.setattr(search, "refine", functools.partial(search.refine, side=4))
-    assert cost(refined(image, fixed_pair, 30), image, fixed_pair) < cost(codec.compress(image, encoder), image, fixed_pair)
+    assert cost(refined(image, fixed_pair, 30), image, fixed_pair) < cost(
+        codec.compress(image, encoder), image, fixed_pair
+    )
 
 
 def test_a_foreign_decoder_is_refused(soft_pair, photo):

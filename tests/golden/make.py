@@ -1,20 +1,18 @@
-"""Write the golden files of a mode: python3 tests/golden/make.py variable
+"""Write the golden files of a mode: PYTHONPATH=.:tests python3 tests/golden/make.py variable
 
 They hold version 1 of the format: a change that makes one of them fail is a change of the format.
 """
+
 import os
 import sys
 
 import numpy as np
 from PIL import Image
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [os.path.dirname(HERE), os.path.dirname(os.path.dirname(HERE))]
-
 import codec
-import quantize
-from coding.latents import IntegerLatents
-from conftest import build_pair
+from conftest import build_pair, golden_form
+
+HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 def pictures():
@@ -29,13 +27,6 @@ def pictures():
     yield "noise", noise
 
 
-def numbers(y, config):
-    """What a golden file keeps of quantized latents y (1, K, h, w): int16 in [0, 2^B], or the latents, float32."""
-    if isinstance(config.kind, IntegerLatents):
-        return quantize.to_integers(y, config.digits, config.B)[0].numpy().astype(np.int16)
-    return y[0].numpy()
-
-
 if __name__ == "__main__":
     for mode in sys.argv[1:]:
         encoder, decoder = build_pair(mode)
@@ -46,4 +37,4 @@ if __name__ == "__main__":
             with open(path + ".encoded", "wb") as file:
                 file.write(data)
             y = codec.decode_latents(codec.unpack(data, decoder), decoder).y
-            np.save(path + ".npy", numbers(y, decoder.config))
+            np.save(path + ".npy", golden_form(y, decoder.config))

@@ -1,4 +1,5 @@
 """The scripts as a user runs them, with the shipped models."""
+
 import io
 import json
 import os
@@ -15,6 +16,7 @@ import codec
 import model
 from coding.modes import MODES
 from conftest import ROOT, psnr
+
 
 class Bomb:
     """Makes a file when it is unpickled."""
@@ -42,14 +44,28 @@ def encoded(tmp_path_factory):
 def test_the_documented_commands(tmp_path, script, mode, B, floor, bpp):
     for folder in "models", "resources":
         os.symlink(os.path.join(ROOT, folder), tmp_path / folder)
-    made = script("encode.py", "--input_path=resources/test_images/lena.png",
-                  f"--output_path=made/encoded/B={B}/lena.encoded",
-                  f"--encoder_path=models/model_B={B}/encoder.model", f"--quantize_mode={mode}", cwd=tmp_path)
+    made = script(
+        "encode.py",
+        "--input_path=resources/test_images/lena.png",
+        f"--output_path=made/encoded/B={B}/lena.encoded",
+        f"--encoder_path=models/model_B={B}/encoder.model",
+        f"--quantize_mode={mode}",
+        cwd=tmp_path,
+    )
     assert made.returncode == 0, made.stderr
     assert made.stderr == "" and re.fullmatch(r"\S+: \d+ bytes, 0\.\d+ bpp, \d+\.\d+ s\n", made.stdout)
-    back = script("decode.py", "--output_path", "made/results/lena_reconstructed.png",
-                  "--input_path", f"made/encoded/B={B}/lena.encoded",
-                  "--decoder_path", f"models/model_B={B}/decoder.model", "--quantize_mode", mode, cwd=tmp_path)
+    back = script(
+        "decode.py",
+        "--output_path",
+        "made/results/lena_reconstructed.png",
+        "--input_path",
+        f"made/encoded/B={B}/lena.encoded",
+        "--decoder_path",
+        f"models/model_B={B}/decoder.model",
+        "--quantize_mode",
+        mode,
+        cwd=tmp_path,
+    )
     assert back.returncode == 0 and back.stderr == "", back.stderr
     original, result = Image.open(LENA), Image.open(tmp_path / "made/results/lena_reconstructed.png")
     size = os.path.getsize(tmp_path / f"made/encoded/B={B}/lena.encoded")
@@ -59,9 +75,17 @@ def test_the_documented_commands(tmp_path, script, mode, B, floor, bpp):
 
 def test_two_paths_are_enough_and_quiet_is_quiet(tmp_path, script):
     Image.open(LENA).crop((0, 0, 77, 50)).save(tmp_path / "a.webp")
-    made = script("encode.py", "--input_path", tmp_path / "a.webp", "--output_path", tmp_path / "a.encoded", "--quiet")
-    back = script("decode.py", "--input_path", tmp_path / "a.encoded", "--output_path", tmp_path / "a.jpg", "--quiet")
-    assert (made.returncode, made.stdout, made.stderr) == (back.returncode, back.stdout, back.stderr) == (0, "", "")
+    made = script(
+        "encode.py", "--input_path", tmp_path / "a.webp", "--output_path", tmp_path / "a.encoded", "--quiet"
+    )
+    back = script(
+        "decode.py", "--input_path", tmp_path / "a.encoded", "--output_path", tmp_path / "a.jpg", "--quiet"
+    )
+    assert (
+        (made.returncode, made.stdout, made.stderr)
+        == (back.returncode, back.stdout, back.stderr)
+        == (0, "", "")
+    )
     assert Image.open(tmp_path / "a.jpg").size == (77, 50)
 
 
@@ -70,16 +94,23 @@ def test_info_prints_the_header_without_torch(encoded, script):
     header = json.loads(result.stdout)
     assert header["width"] == header["height"] == 512 and header["quantize_mode"] == "hard"
     assert header["bytes"] == encoded.stat().st_size
-    code = f"import sys; sys.argv = ['decode.py', '--info', {str(encoded)!r}]; import decode; decode.main(); " \
-           "assert not {'torch', 'numpy', 'PIL'} & set(sys.modules)"
+    code = (
+        f"import sys; sys.argv = ['decode.py', '--info', {str(encoded)!r}]; import decode; decode.main(); "
+        "assert not {'torch', 'numpy', 'PIL'} & set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
 
 
 @pytest.mark.parametrize("name", ["encode.py", "decode.py"])
 def test_the_scripts_do_not_import_torchvision(name, tmp_path, encoded):
-    (source, target) = (LENA, tmp_path / "out.encoded") if name == "encode.py" else (encoded, tmp_path / "out.png")
-    code = f"import sys; sys.argv = [{name!r}, '--input_path', {str(source)!r}, '--output_path', {str(target)!r}]; " \
-           f"import {name[:-3]} as script; script.main(); assert 'torchvision' not in sys.modules"
+    (source, target) = (
+        (LENA, tmp_path / "out.encoded") if name == "encode.py" else (encoded, tmp_path / "out.png")
+    )
+    code = (
+        "import sys; "
+        f"sys.argv = [{name!r}, '--input_path', {str(source)!r}, '--output_path', {str(target)!r}]; "
+        f"import {name[:-3]} as script; script.main(); assert 'torchvision' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
 
 
@@ -99,12 +130,16 @@ def refused(result, *outputs):
         assert not os.path.isdir(folder) or not [n for n in os.listdir(folder) if n.endswith(".tmp")]
 
 
-@pytest.mark.parametrize("make", [
-    lambda path: None,                                                   # missing
-    lambda path: path.write_text("not an image"),
-    lambda path: path.write_bytes(open(LENA, "rb").read()[:20_000]),     # truncated
-    lambda path: path.mkdir(),
-], ids=["missing", "no image", "truncated", "directory"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda path: None,  # missing
+        lambda path: path.write_text("not an image"),
+        lambda path: path.write_bytes(open(LENA, "rb").read()[:20_000]),  # truncated
+        lambda path: path.mkdir(),
+    ],
+    ids=["missing", "no image", "truncated", "directory"],
+)
 def test_encode_refuses_bad_input(tmp_path, script, make):
     make(tmp_path / "in.png")
     output = tmp_path / "out.encoded"
@@ -127,8 +162,19 @@ def test_decode_refuses_a_contradiction(tmp_path, script, encoded):
     refused(script(*decode, "--quantize_mode=soft"), output)
     refused(script(*decode, "--decoder_path", os.path.join(ROOT, "models/model_B=10/decoder.model")), output)
     refused(script(*decode, "--decoder_path", os.path.join(ROOT, "models/model_B=2/encoder.model")), output)
-    refused(script("encode.py", "--input_path", LENA, "--output_path", output, "--quantize_mode=soft",
-                   "--encoder_path", os.path.join(ROOT, "models/model_B=2/encoder.model")), output)
+    refused(
+        script(
+            "encode.py",
+            "--input_path",
+            LENA,
+            "--output_path",
+            output,
+            "--quantize_mode=soft",
+            "--encoder_path",
+            os.path.join(ROOT, "models/model_B=2/encoder.model"),
+        ),
+        output,
+    )
 
 
 def test_outputs_that_cannot_be_written_are_refused(tmp_path, script, encoded):
@@ -144,10 +190,30 @@ def test_outputs_that_cannot_be_written_are_refused(tmp_path, script, encoded):
 def test_a_model_with_code_is_refused_and_not_run(tmp_path, script, encoded):
     (tmp_path / "evil.model").write_bytes(pickle.dumps(Bomb(tmp_path / "trace")))
     output = tmp_path / "out.png"
-    refused(script("decode.py", "--input_path", encoded, "--output_path", output,
-                   "--decoder_path", tmp_path / "evil.model"), output)
-    refused(script("encode.py", "--input_path", LENA, "--output_path", output,
-                   "--encoder_path", tmp_path / "evil.model"), output)
+    refused(
+        script(
+            "decode.py",
+            "--input_path",
+            encoded,
+            "--output_path",
+            output,
+            "--decoder_path",
+            tmp_path / "evil.model",
+        ),
+        output,
+    )
+    refused(
+        script(
+            "encode.py",
+            "--input_path",
+            LENA,
+            "--output_path",
+            output,
+            "--encoder_path",
+            tmp_path / "evil.model",
+        ),
+        output,
+    )
     assert not (tmp_path / "trace").exists()
 
 
@@ -167,25 +233,58 @@ def test_quality_and_target_bpp_choose_the_rate_of_the_default_mode(tmp_path, sc
     original.save(tmp_path / "a.png")
     bpp = {}
     for options in "--quality=2", "--quality=5", "", "--target_bpp=0.5":
-        encoded = script("encode.py", "--input_path", tmp_path / "a.png", "--output_path", tmp_path / "a.encoded",
-                         *options.split())
-        decoded = script("decode.py", "--input_path", tmp_path / "a.encoded", "--output_path", tmp_path / "b.png")
+        encoded = script(
+            "encode.py",
+            "--input_path",
+            tmp_path / "a.png",
+            "--output_path",
+            tmp_path / "a.encoded",
+            *options.split(),
+        )
+        decoded = script(
+            "decode.py", "--input_path", tmp_path / "a.encoded", "--output_path", tmp_path / "b.png"
+        )
         assert (encoded.returncode, encoded.stderr, decoded.returncode, decoded.stderr) == (0, "", 0, "")
         bpp[options] = 8 * (tmp_path / "a.encoded").stat().st_size / (256 * 192)
-        assert psnr(Image.open(tmp_path / "b.png"), original) > jpeg_of_size(original, (tmp_path / "a.encoded").stat().st_size)
+        assert psnr(Image.open(tmp_path / "b.png"), original) > jpeg_of_size(
+            original, (tmp_path / "a.encoded").stat().st_size
+        )
     assert bpp["--quality=2"] < 0.6 * bpp["--quality=5"] and bpp[""] == bpp["--quality=5"]
     assert bpp["--target_bpp=0.5"] == pytest.approx(0.5, rel=0.02)
-    far = script("encode.py", "--input_path", tmp_path / "a.png", "--output_path", tmp_path / "a.encoded", "--target_bpp=50")
+    far = script(
+        "encode.py",
+        "--input_path",
+        tmp_path / "a.png",
+        "--output_path",
+        tmp_path / "a.encoded",
+        "--target_bpp=50",
+    )
     assert far.returncode == 0 and "instead of 50" in far.stderr
 
 
-@pytest.mark.parametrize("options", [["--quantize_mode=hard", "--quality=3"], ["--quantize_mode=soft", "--target_bpp=1"]])
+@pytest.mark.parametrize(
+    "options", [["--quantize_mode=hard", "--quality=3"], ["--quantize_mode=soft", "--target_bpp=1"]]
+)
 def test_options_of_another_mode_are_refused(tmp_path, script, options):
-    refused(script("encode.py", "--input_path", LENA, "--output_path", tmp_path / "out", *options), tmp_path / "out")
+    refused(
+        script("encode.py", "--input_path", LENA, "--output_path", tmp_path / "out", *options),
+        tmp_path / "out",
+    )
 
 
-@pytest.mark.parametrize("options", [["--quality=0"], ["--quality=11"], ["--quality=nan"], ["--target_bpp=0"], ["--target_bpp=inf"],
-                                     ["--target_bpp=-1"], ["--quality=3", "--target_bpp=1"], ["--effort=-1"]])
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--quality=0"],
+        ["--quality=11"],
+        ["--quality=nan"],
+        ["--target_bpp=0"],
+        ["--target_bpp=inf"],
+        ["--target_bpp=-1"],
+        ["--quality=3", "--target_bpp=1"],
+        ["--effort=-1"],
+    ],
+)
 def test_values_out_of_range_are_wrong_usage(script, options):
     assert script("encode.py", "--input_path=a", "--output_path=b", *options).returncode == 2
 
@@ -201,9 +300,18 @@ def test_effort_finds_the_decoder_beside_the_encoder(tmp_path, script):
     original.save(tmp_path / "a.png")
     losses = []
     for effort in [], ["--effort=30"]:
-        encoded = script("encode.py", "--input_path", tmp_path / "a.png", "--output_path", tmp_path / "a.encoded",
-                         "--quantize_mode=soft", *effort)
-        decoded = script("decode.py", "--input_path", tmp_path / "a.encoded", "--output_path", tmp_path / "b.png")
+        encoded = script(
+            "encode.py",
+            "--input_path",
+            tmp_path / "a.png",
+            "--output_path",
+            tmp_path / "a.encoded",
+            "--quantize_mode=soft",
+            *effort,
+        )
+        decoded = script(
+            "decode.py", "--input_path", tmp_path / "a.encoded", "--output_path", tmp_path / "b.png"
+        )
         assert (encoded.returncode, encoded.stderr, decoded.returncode) == (0, "", 0)
         mse = 255**2 * 10 ** (-psnr(Image.open(tmp_path / "b.png"), original) / 10)
         losses.append(MODES["soft"].lambda_ * mse + 8 * (tmp_path / "a.encoded").stat().st_size / (96 * 80))
@@ -211,8 +319,16 @@ def test_effort_finds_the_decoder_beside_the_encoder(tmp_path, script):
 
     (tmp_path / "model").mkdir()
     shutil.copy(os.path.join(ROOT, "models/model_B=2/encoder.model"), tmp_path / "model")
-    encode = ["encode.py", "--input_path", tmp_path / "a.png", "--output_path", tmp_path / "new.encoded",
-              "--encoder_path", tmp_path / "model/encoder.model", "--effort=1"]
+    encode = [
+        "encode.py",
+        "--input_path",
+        tmp_path / "a.png",
+        "--output_path",
+        tmp_path / "new.encoded",
+        "--encoder_path",
+        tmp_path / "model/encoder.model",
+        "--effort=1",
+    ]
     refused(script(*encode), tmp_path / "new.encoded")
     shutil.copy(os.path.join(ROOT, "models/model_B=10/decoder.model"), tmp_path / "model")
     refused(script(*encode), tmp_path / "new.encoded")
@@ -222,8 +338,15 @@ def test_a_fault_of_the_program_is_no_error_of_the_user():
     """It asks for a report, and shows where it comes from when it is told to."""
     code = "import sys; sys.argv = ['encode.py']; import cli; cli.run(lambda: [][0])"
     for debug in "", "1":
-        result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True,
-                                env={**os.environ, "AUTOCOMPRESSOR_DEBUG": debug})
+        result = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "AUTOCOMPRESSOR_DEBUG": debug},
+        )
         *trace, line = result.stderr.splitlines()
-        assert result.returncode == 1 and line.startswith("encode.py: error: a fault of the program, IndexError")
+        assert result.returncode == 1 and line.startswith(
+            "encode.py: error: a fault of the program, IndexError"
+        )
         assert "AUTOCOMPRESSOR_DEBUG=1" in line and bool(trace) == bool(debug)
