@@ -35,7 +35,7 @@ def _message(error):
     """What the user is told of an error."""
     if isinstance(error, UserError):
         return str(error)
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) or _is_lack_of_memory(str(error)):
         return "not enough memory"
     if isinstance(error, OSError):
         return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
@@ -43,6 +43,11 @@ def _message(error):
         f"a fault of the program, {type(error).__name__}: {error}; please report it with what "
         f"{DEBUG}=1 shows, which is where it comes from"
     )
+
+
+def _is_lack_of_memory(message):
+    """Whether an error of PyTorch, which has a type for this on GPUs alone, says that memory is short."""
+    return "can't allocate memory" in message or "out of memory" in message
 
 
 def fatal(message: str) -> None:

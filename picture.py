@@ -99,12 +99,17 @@ def check_writable(path: str) -> None:
 def write(image: Image.Image, path: str) -> None:
     """Write a Pillow image with its ICC profile and EXIF to `path`, whose extension chooses the format.
 
-    Raises PictureError for an unknown extension, and OSError.
+    Raises PictureError for an unknown extension or a picture that the format does not hold, and OSError.
     """
     format_name = _format_of(path)
+    kept = {key: image.info[key] for key in ("exif", "icc_profile") if key in image.info}
     with replacing(path) as temporary:
-        kept = {key: image.info[key] for key in ("exif", "icc_profile") if key in image.info}
-        image.save(temporary, format_name, quality=95, **kept)
+        try:
+            image.save(temporary, format_name, quality=95, **kept)
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:  # Pillow's writers can fail in any way
+            raise PictureError(f"{path}: the format cannot hold this picture ({error})") from error
 
 
 def _format_of(path):

@@ -147,3 +147,9 @@ def test_what_is_written_is_read_again_with_what_goes_with_it(photo, tmp_path):
 def test_unknown_extensions_are_refused_before_the_work(name):
     with pytest.raises(picture.PictureError, match="cannot write"):
         picture.check_writable(name)
+
+
+def test_a_picture_that_the_format_cannot_hold_is_refused(tmp_path):
+    with pytest.raises(picture.PictureError, match="cannot hold"):
+        picture.write(Image.new("RGB", (20_000, 1)), str(tmp_path / "a.webp"))
+    assert not list(tmp_path.iterdir())

@@ -350,3 +350,9 @@ def test_a_fault_of_the_program_is_no_error_of_the_user():
             "encode.py: error: a fault of the program, IndexError"
         )
         assert "AUTOCOMPRESSOR_DEBUG=1" in line and bool(trace) == bool(debug)
+
+
+def test_a_lack_of_memory_is_no_fault_of_the_program():
+    code = "import sys; sys.argv = ['encode.py']; import cli, torch; cli.run(lambda: torch.empty(1 << 50))"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 1 and result.stderr == "encode.py: error: not enough memory\n"
