@@ -34,5 +34,5 @@ run model_B=10 B=10 B=8 soft  # in the folder B=8, where the results of B=10 hav
 run model_B=2 B=2 B=2 hard
 
 echo
-python3 compare.py "${names[@]}" --seconds "${seconds[@]}" --csv resources/results/table.csv
+python3 -m evaluation.compare "${names[@]}" --seconds "${seconds[@]}" --csv resources/results/table.csv
 echo "PSNR in dB; JPEG with the same bytes, the better of 4:2:0 and 4:4:4; seconds of both scripts with start-up"

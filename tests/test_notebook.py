@@ -43,26 +43,9 @@ def test_the_analytics_notebook_runs_on_a_small_set(copy):
     for name in "lena", "baboon":
         image = Image.open(os.path.join(ROOT, f"resources/test_images/{name}.png"))
         image.crop((200, 200, 376, 376)).save(copy / f"small/{name}.png")
-    subprocess.run(
-        [
-            sys.executable,
-            "evaluate.py",
-            "small",
-            "--against",
-            "jpeg",
-            "webp",
-            "--qualities",
-            "1",
-            "3",
-            "5",
-            "7",
-            "--output",
-            "resources/analytics/test_images",
-        ],
-        cwd=copy,
-        check=True,
-        capture_output=True,
-    )
+    options = "--against jpeg webp --qualities 1 3 5 7 --output resources/analytics/test_images".split()
+    command = [sys.executable, "evaluate.py", "small", *options]
+    subprocess.run(command, cwd=copy, check=True, capture_output=True)
     notebook = execute(copy / "notebooks/analytics.ipynb")
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     text = "".join(output.get("text", "") for output in outputs)

@@ -20,10 +20,8 @@ def test_every_file_that_the_readme_names_is_there():
 
 
 def test_every_option_that_the_readme_names_is_known(script):
-    helps = {
-        name: script(name, "--help").stdout
-        for name in ("encode.py", "decode.py", "train.py", "compare.py", "evaluate.py")
-    }
+    names = "encode.py", "decode.py", "train.py", "evaluate.py"
+    helps = {name: script(name, "--help").stdout for name in names}
     for name, options in re.findall(r"python3 (\w+\.py) (--.*)", README):
         for option in re.findall(r"--[\w-]+", options):
             assert option in helps[name], (name, option)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-import metrics
+from evaluation import metrics
 
 
 def picture(pixels):
@@ -89,7 +89,7 @@ def test_bd_rate_of_half_the_bytes_is_minus_50():
 
 
 def test_bd_rate_of_lines_is_the_closed_form():
-    # log10 of the rates is linear, so the mean difference is the one in the middle of what they share, 30 to 36.
+    # log10 of the rates is linear, so the mean difference is that in the middle of what they share, 30 to 36.
     anchor = curve(lambda quality: 10 ** (0.05 * quality - 2), (28, 30, 33, 36))
     test = curve(lambda quality: 10 ** (0.06 * quality - 2.35), (30, 32, 34, 38))
     assert metrics.bd_rate(anchor, test) == pytest.approx(100 * (10 ** (0.01 * 33 - 0.35) - 1))
@@ -104,11 +104,9 @@ def test_bd_rate_is_the_integral_between_the_curves():
 
     dense = np.linspace(26, 38, 10_001)
     integral = np.mean(test_log(dense) - anchor_log(dense))
-    curves = (
-        curve(lambda quality: 10 ** log(quality), np.arange(first, last, 1.5))
-        for log, first, last in [(anchor_log, 24.5, 38.1), (test_log, 26, 41.1)]
-    )
-    assert metrics.bd_rate(*curves) == pytest.approx(100 * (10**integral - 1), abs=0.1)
+    anchor = curve(lambda quality: 10 ** anchor_log(quality), np.arange(24.5, 38.1, 1.5))
+    test = curve(lambda quality: 10 ** test_log(quality), np.arange(26, 41.1, 1.5))
+    assert metrics.bd_rate(anchor, test) == pytest.approx(100 * (10**integral - 1), abs=0.1)
 
 
 def test_bd_rate_is_not_known_of_short_or_distant_curves():
@@ -126,7 +124,7 @@ def test_lpips_says_what_is_missing(monkeypatch, tmp_path):
     monkeypatch.undo()
     pytest.importorskip("lpips")
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    with pytest.raises(metrics.Missing, match="weights .*alexnet.* are not there"):
+    with pytest.raises(metrics.Missing, match=r"weights .*alexnet.* are not there"):
         metrics.load_lpips()
 
 
@@ -149,3 +147,8 @@ def test_lpips_grows_with_the_distance(monkeypatch, tmp_path, noisy_pair):
         < lpips(image, reference)
     )
     metrics.load_lpips.cache_clear()
+
+
+def test_psnr_does_not_wrap_round():
+    dark, light = Image.new("L", (2, 2), 10), Image.new("L", (2, 2), 12)
+    assert metrics.psnr(dark, light) == metrics.psnr(light, dark) == pytest.approx(10 * np.log10(255**2 / 4))

@@ -34,29 +34,9 @@ def folder(tmp_path_factory):
     images, folder = tmp_path_factory.mktemp("images"), tmp_path_factory.mktemp("report")
     Image.open(LENA).crop((200, 200, 380, 390)).save(images / "a.png")
     Image.open(LENA).crop((200, 200, 300, 270)).convert("L").save(images / "b.png")
-    subprocess.run(
-        [
-            sys.executable,
-            os.path.join(ROOT, "evaluate.py"),
-            images,
-            "--modes",
-            "hard",
-            "variable",
-            "--qualities",
-            "1",
-            "3",
-            "5",
-            "7",
-            "--against",
-            "jpeg",
-            "webp",
-            "avif",
-            "--report",
-            folder,
-        ],
-        check=True,
-        capture_output=True,
-    )
+    options = "--modes hard variable --qualities 1 3 5 7 --against jpeg webp avif".split()
+    command = [sys.executable, os.path.join(ROOT, "evaluate.py"), images, *options, "--report", folder]
+    subprocess.run(command, check=True, capture_output=True)
     return folder
 
 
@@ -101,7 +81,7 @@ def show(driver, folder, width, scheme):
 
 
 def split(page):
-    """Percent of the width that shows the left picture: where the right one is clipped, and where the handle is."""
+    """Percent of the width that shows the left picture: where the right one is clipped, and the handle is."""
     clip, handle = page.execute_script(
         "return [getComputedStyle(document.getElementById('over')).clipPath,"
         "        document.getElementById('handle').style.left]"
@@ -202,7 +182,7 @@ def test_the_pictures_are_those_that_were_measured(page, found):
               });
               let sum = 0;
               a.forEach((value, index) => { sum += (value - b[index]) ** 2; });
-              done([sides[0].naturalWidth, sides[0].naturalHeight, sum / (a.length * 3 / 4)]);  // alpha is equal
+              done([sides[0].naturalWidth, sides[0].naturalHeight, sum / (a.length * 3 / 4)]);
             });""")
         assert (width, height) == size
         if codec == "original":

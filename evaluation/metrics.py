@@ -1,31 +1,36 @@
 """How good a decoded picture is, and how many bits one codec saves against another."""
 
 import functools
+import logging
 import math
 import os
 import warnings
+from collections.abc import Callable
 
 import numpy as np
+from PIL import Image
 
 SMALLEST_SIDE = 161  # for MS-SSIM, whose window of 11 pixels must fit after four halvings
+
+logger = logging.getLogger(__name__)
 
 
 class Missing(Exception):
     """Something optional is not installed; the message is one line that says what."""
 
 
-def psnr(image, reference):
+def psnr(image: Image.Image, reference: Image.Image) -> float:
     """PSNR in dB between two 8-bit Pillow images of one size and mode; infinite if they are equal."""
     difference = np.asarray(image, np.float64) - np.asarray(reference, np.float64)
     mse = np.mean(difference**2)
     return 10 * math.log10(255**2 / mse) if mse else math.inf
 
 
-def ms_ssim(image, reference):
-    """MS-SSIM, at most 1, between two 8-bit Pillow images of one size and mode; None if a side is below SMALLEST_SIDE.
+def ms_ssim(image: Image.Image, reference: Image.Image) -> float | None:
+    """MS-SSIM, at most 1, between two 8-bit Pillow images of one size and mode, a mean of channels.
 
-    Wang, Simoncelli and Bovik 2003, "Multiscale structural similarity for image quality assessment"; the mean over
-    the channels.
+    Wang, Simoncelli and Bovik 2003, "Multiscale structural similarity for image quality assessment". None if
+    a side is below SMALLEST_SIDE.
     """
     if min(image.size) < SMALLEST_SIDE:
         return None
@@ -35,7 +40,7 @@ def ms_ssim(image, reference):
 
 
 @functools.cache
-def load_lpips():
+def load_lpips() -> Callable[[Image.Image, Image.Image], float]:
     """A function that gives the LPIPS distance, 0 or more, between two RGB or gray Pillow images of one size.
 
     Zhang et al. 2018, "The unreasonable effectiveness of deep features as a perceptual metric", with AlexNet.
@@ -64,12 +69,23 @@ def load_lpips():
     return distance
 
 
-def bd_rate(anchor, test):
-    """Bytes that `test` needs more than `anchor` for the same quality, in percent, the mean over the qualities of both.
+def has_lpips() -> bool:
+    """Whether `load_lpips` succeeds; logs what is missing."""
+    try:
+        load_lpips()
+    except Missing as error:
+        logger.warning("without LPIPS: %s", error)
+        return False
+    return True
 
-    anchor, test: curves as lists of (rate, quality), both rising. None with less than four points, or where
-    the curves share less than half of the qualities of `test`. Bjontegaard 2001, VCEG-M33, with
-    monotone cubic interpolation.
+
+def bd_rate(anchor: list, test: list) -> float | None:
+    """Bytes that `test` needs more than `anchor` for the same quality, in percent, a mean over qualities.
+
+    anchor, test: curves as lists of (rate, quality), both rising
+
+    None with less than four points, or where the curves share less than half of the qualities of `test`.
+    Bjontegaard 2001, VCEG-M33, with monotone cubic interpolation.
     """
     if min(len(anchor), len(test)) < 4:
         return None
@@ -78,9 +94,16 @@ def bd_rate(anchor, test):
         return None
     import bjontegaard
 
+    (anchor_rates, anchor_qualities), (rates, qualities) = zip(*anchor), zip(*test)
     return float(
         bjontegaard.bd_rate(
-            *zip(*anchor), *zip(*test), method="pchip", require_matching_points=False, min_overlap=0
+            anchor_rates,
+            anchor_qualities,
+            rates,
+            qualities,
+            method="pchip",
+            require_matching_points=False,
+            min_overlap=0,
         )
     )
 

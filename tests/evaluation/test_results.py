@@ -6,11 +6,7 @@ import math
 import pytest
 from PIL import Image
 
-import charts
-import measure
-import metrics
-import results
-import tables
+from evaluation import charts, measure, metrics, results, tables
 
 
 def row(image, codec, setting, bpp, psnr, ms_ssim=0.9, same=None, **more):
@@ -104,7 +100,7 @@ def test_what_is_written_is_read_again(found, tmp_path):
 
 
 def test_a_missing_number_has_no_mean(found):
-    rows = tables.our_rows(found, [measure.Setting("variable", 1.0, 0), measure.Setting("hard", None, 0)])
+    rows = tables.our_rows(found, [measure.Trial("variable", 1.0, 0), measure.Trial("hard", None, 0)])
     assert [(r["image"], r["mode"], r["quality"]) for r in rows] == [
         ("a.png", "variable", 1.0),
         ("b.png", "variable", 1.0),
@@ -153,8 +149,16 @@ def test_published_curves_are_for_kodak_alone(found):
     found["images"] = [{"name": f"kodim{n:02}.png"} for n in range(24, 0, -1)]
     curves = {curve["codec"]: curve for curve in charts.published(found)}
     assert {"JPEG (4:4:4-like)", "VTM", "cheng2020-anchor"} <= set(curves)
+    assert set(charts.DRAWN) <= set(curves)
+    found["rows"] = [
+        row(image["name"], "JPEG", f"quality {n}", 0.2 * n, 24 + 2.0 * n)
+        for image in found["images"]
+        for n in range(1, 10)
+    ]
     axes = charts.draw_mean(found, "PSNR").axes[0]
-    assert sum("published" in line.get_label() for line in axes.lines) == len(curves)
+    assert {text.get_text() for text in axes.texts} == set(charts.DRAWN)  # each at the end of its curve
+    heights = sorted(text.xyann[1] for text in axes.texts)
+    assert all(above > below for below, above in zip(heights, heights[1:]))
     for curve in curves.values():
         assert curve["source"] and len(curve["bpp"]) == len(curve["psnr_db"])
 

@@ -2,19 +2,15 @@
 
 import csv
 import os
-import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import codec
-import evaluate
-import measure
-import metrics
 import model
-import results
 from conftest import ROOT
+from evaluation import metrics, results
 
 LENA = os.path.join(ROOT, "resources/test_images/lena.png")
 
@@ -31,50 +27,24 @@ def images(tmp_path):
 
 
 def refused(result, code=1):
-    assert result.returncode == code and result.stdout == "" and "Traceback" not in result.stderr, (
-        result.stderr
-    )
+    assert result.returncode == code and result.stdout == "", result.stderr
+    assert "Traceback" not in result.stderr
     return result.stderr
 
 
 def test_everything_is_measured_and_kept(images, tmp_path, script):
-    result = script(
-        "evaluate.py",
-        images,
-        "--modes",
-        "hard",
-        "variable",
-        "--qualities",
-        1,
-        3,
-        6,
-        9,
-        "--against",
-        "jpeg",
-        "WebP",
-        "--output",
-        tmp_path / "out",
-    )
+    options = "--modes hard variable --qualities 1 3 6 9 --against jpeg WebP".split()
+    result = script("evaluate.py", images, *options, "--output", tmp_path / "out")
     assert result.returncode == 0, result.stderr
-    assert sorted(os.listdir(tmp_path / "out")) == [
-        "ms_ssim.png",
-        "ms_ssim_images.png",
-        "psnr.png",
-        "psnr_images.png",
-        "results.csv",
-        "results.json",
-    ]
+    charts = ["ms_ssim.png", "ms_ssim_images.png", "psnr.png", "psnr_images.png"]
+    assert sorted(os.listdir(tmp_path / "out")) == [*charts, "results.csv", "results.json"]
     found = results.read(tmp_path / "out")
     assert found["images"] == [
         {"name": "a.png", "width": 176, "height": 192},
         {"name": "b.png", "width": 70, "height": 50},
     ]
-    assert found["ours"] == ["hard", "variable"] and results.codecs(found) == [
-        "JPEG",
-        "WebP",
-        "hard",
-        "variable",
-    ]
+    assert found["ours"] == ["hard", "variable"]
+    assert results.codecs(found) == ["JPEG", "WebP", "hard", "variable"]
     rows = found["rows"]
     assert len(list(csv.DictReader(open(tmp_path / "out/results.csv")))) == len(rows)
     for row in rows:
@@ -86,14 +56,13 @@ def test_everything_is_measured_and_kept(images, tmp_path, script):
 
     ours = [row for row in rows if row["codec"] == "variable" and row["image"] == "a.png"]
     assert [row["setting"] for row in ours] == ["quality 1", "quality 3", "quality 6", "quality 9"]
-    pair = [
-        model.load(os.path.join(ROOT, "models/model_variable", f"{kind}.model"), kind)
-        for kind in ("encoder", "decoder")
-    ]
+    encoder = model.Encoder.load(model.shipped("variable", "encoder"))
+    decoder = model.Decoder.load(model.shipped("variable", "decoder"))
     original = Image.open(images / "a.png")
-    data = codec.compress(original, pair[0], quality=3)
+    data = codec.compress(original, encoder, quality=3)
     assert ours[1]["bytes"] == len(data)
-    assert ours[1]["PSNR"] == pytest.approx(metrics.psnr(codec.decompress(data, pair[1]), original), abs=0.02)
+    psnr = metrics.psnr(codec.decompress(data, decoder), original)
+    assert ours[1]["PSNR"] == pytest.approx(psnr, abs=0.02)
 
     same = [row for row in rows if row["same bytes as"] == "variable, quality 6" and row["image"] == "a.png"]
     assert [row["codec"] for row in same] == ["JPEG", "WebP"]
@@ -107,18 +76,8 @@ def test_everything_is_measured_and_kept(images, tmp_path, script):
 def test_jobs_change_nothing_but_the_seconds(images, tmp_path, script):
     tables = []
     for jobs in 1, 2:
-        result = script(
-            "evaluate.py",
-            images,
-            "--modes",
-            "soft",
-            "--against",
-            "jpeg",
-            "--jobs",
-            jobs,
-            "--output",
-            tmp_path / str(jobs),
-        )
+        options = ["--modes", "soft", "--against", "jpeg", "--jobs", jobs, "--output", tmp_path / str(jobs)]
+        result = script("evaluate.py", images, *options)
         assert result.returncode == 0, result.stderr
         rows = results.read(tmp_path / str(jobs))["rows"]
         tables.append([{key: value for key, value in row.items() if not key.endswith(" s")} for row in rows])
@@ -129,18 +88,11 @@ def test_what_cannot_be_measured_is_said_and_the_rest_goes_on(images, tmp_path, 
     Image.new("RGB", (16_400, 16)).save(images / "long.png")  # longer than WebP can be
     (images / "c.jpg").write_bytes(b"not an image")
     (tmp_path / "empty").mkdir()
-    result = script(
-        "evaluate.py",
-        images,
-        tmp_path / "empty",
-        tmp_path / "none.png",
-        "--modes",
-        "hard",
-        "--against",
-        "webp",
-        "--output",
-        tmp_path / "out",
+    paths, options = (
+        [images, tmp_path / "empty", tmp_path / "none.png"],
+        ["--modes", "hard", "--against", "webp"],
     )
+    result = script("evaluate.py", *paths, *options, "--output", tmp_path / "out")
     assert result.returncode == 0 and "Traceback" not in result.stderr
     lines = [line for line in result.stderr.splitlines() if not line.startswith("without ")]
     assert len(lines) == 4, lines
@@ -182,39 +134,30 @@ def test_wrong_usage_exits_with_2(script, options):
     refused(script("evaluate.py", *options), 2)
 
 
-def test_a_missing_codec_is_said_once_and_left_out(monkeypatch, capsys):
-    metrics.load_lpips.cache_clear()
-    monkeypatch.setitem(sys.modules, "pillow_jxl", None)
-    monkeypatch.setitem(sys.modules, "lpips", None)
-    assert evaluate.available(["jxl", "jpeg", "jxl"]) == (["jpeg"], False)
-    assert capsys.readouterr().err.splitlines() == [
-        "without JPEG XL: the package pillow-jxl-plugin is not installed",
-        "without LPIPS: the package lpips is not installed",
-    ]
+def test_evaluate_measures_a_folder_and_goes_on_after_a_bad_image(tmp_path, script):
+    images = tmp_path / "images"
+    images.mkdir()
+    lena = Image.open(LENA)
+    lena.crop((200, 200, 328, 296)).save(images / "a.png")
+    lena.crop((0, 0, 128, 96)).convert("L").save(images / "b.png")
+    (images / "c.png").write_text("not an image")
+    (images / "notes.txt").write_text("not an image either")
+    options = ["--modes", "hard", "--effort", 0, 10, "--csv", tmp_path / "rows.csv"]
+    result = script("evaluate.py", images, *options)
+    assert result.returncode == 0 and "Traceback" not in result.stderr
+    assert result.stderr.count("left out") == 1 and "c.png" in result.stderr
+    rows = list(csv.DictReader(open(tmp_path / "rows.csv")))
+    asked = [(name, effort) for effort in ("0", "10") for name in ("a.png", "b.png")]
+    assert [(row["image"], row["effort"]) for row in rows] == asked
+    table = [line.split() for line in result.stdout.splitlines()]
+    assert [line[:4] for line in table[1:]] == [["hard", "-", "0", "2"], ["hard", "-", "10", "2"]]
+    for line, part in zip(table[1:], (rows[:2], rows[2:])):
+        assert float(line[5]) == pytest.approx(np.mean([float(row["bpp"]) for row in part]), abs=1e-4)
+        assert float(line[6]) == pytest.approx(np.mean([float(row["PSNR"]) for row in part]), abs=0.01)
+    encoder = model.Encoder.load(model.shipped("hard", "encoder"))
+    assert rows[0]["bytes"] == str(len(codec.compress(Image.open(images / "a.png"), encoder)))
 
-
-def test_files_of_one_name_keep_their_paths(tmp_path):
-    for folder in "x", "y":
-        (tmp_path / folder).mkdir()
-        Image.new("RGB", (8, 8)).save(tmp_path / folder / "a.png")
-    Image.new("RGB", (8, 8)).save(tmp_path / "b.png")
-    paths = [str(tmp_path / name) for name in ("x", "y", "b.png", "b.png")]
-    assert [name for _, name in evaluate.find_images(paths)] == [
-        f"{paths[0]}/a.png",
-        f"{paths[1]}/a.png",
-        "b.png",
-    ]
-
-
-def test_alpha_and_orientation_are_the_same_for_all_codecs(tmp_path):
-    rgba = np.asarray(Image.open(LENA).resize((48, 32)).convert("RGBA")).copy()
-    rgba[:, :, 3] = np.random.default_rng(0).integers(0, 256, (32, 48))
-    image = Image.fromarray(rgba)
-    exif = image.getexif()
-    exif[274] = 6  # to be turned by 90 degrees
-    image.save(tmp_path / "a.png", exif=exif)
-    setting = measure.Setting("hard", None, 0)
-    measured = measure.measure(str(tmp_path / "a.png"), "a.png", [setting], ["jpeg"], [setting])
-    assert (measured.width, measured.height) == (32, 48) and measured.notes == []
-    ours = next(row for row in measured.rows if row["codec"] == "hard")
-    assert ours["bytes"] < 1000  # the noise of the alpha plane alone would be more
+    (tmp_path / "empty").mkdir()
+    refused(script("evaluate.py", tmp_path / "empty"))
+    alone = script("evaluate.py", images / "c.png", "--modes", "hard")
+    assert alone.returncode == 1 and alone.stdout == "" and "none of the images" in alone.stderr

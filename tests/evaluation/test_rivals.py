@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import metrics
-import rivals
+from evaluation import metrics, rivals
 
 
 @pytest.fixture(scope="module")
 def image():
-    """RGB, 96 pixels wide and 64 high: colours that change faster than 4:2:0 can follow, on a smooth ground."""
+    """RGB, 96 pixels wide and 64 high: colours that change faster than 4:2:0 follows, on a smooth ground."""
     y, x = np.mgrid[0:64, 0:96]
     rgb = np.stack([x * 2, y * 3, 200 - x], 2) + np.random.default_rng(0).normal(0, 10, (64, 96, 3))
     rgb[16:48, 16:48] = np.where((x[16:48, 16:48] % 2)[:, :, None], (250, 20, 20), (20, 20, 250))
@@ -44,7 +43,7 @@ def test_a_curve_spans_what_people_use(codec, image):
     for way in codec.ways:
         sizes = [len(file.data) for file in files if way is None or file.setting.endswith(way)]
         assert (
-            all(later > 0.98 * earlier for earlier, later in zip(sizes, sizes[1:]))
+            all(later > 0.9 * earlier for earlier, later in zip(sizes, sizes[1:]))
             and sizes[-1] > 2 * sizes[0]
         )
 
@@ -99,5 +98,5 @@ def test_what_is_not_installed_is_missing(monkeypatch):
 
 
 def test_an_image_that_a_codec_cannot_take_raises_one_of_the_errors():
-    with pytest.raises(rivals.ERRORS):
+    with pytest.raises(rivals.RivalError):
         rivals.Rival(rivals.load("webp"), Image.new("RGB", (16_400, 1))).curve()

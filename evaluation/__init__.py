@@ -1,0 +1,14 @@
+"""Evaluation: real files of ours and of other codecs, decoded and compared with the original.
+
+images.py    which files are measured
+measure.py   everything that is measured of an image
+rivals.py    the other codecs
+metrics.py   PSNR, MS-SSIM, LPIPS, BD-rate
+heatmap.py   where the bits of a file go
+results.py   rows, their files, and what is computed from them
+tables.py    results for a terminal
+charts.py    results as pictures
+report.py    results as a page, from report.html
+compare.py   files on disk beside JPEG, a program of its own
+speed.py     seconds of the coder and of its networks
+"""

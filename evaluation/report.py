@@ -1,0 +1,82 @@
+"""The page of `evaluate.py --report`, from `report.html`: results and pictures in a single file.
+
+JPEG, WebP and AVIF are in it as the very files that were measured; the original and ours, which browsers
+cannot read, as lossless WebP.
+"""
+
+import base64
+import json
+import os
+
+from coding.files import replacing
+from evaluation import charts, results
+
+TEMPLATE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "report.html")
+READ_BY_BROWSERS = {
+    "JPEG": "image/jpeg",
+    "WebP": "image/webp",
+    "AVIF": "image/avif",
+    "AVIF (tune=psnr)": "image/avif",
+}
+
+
+def write(found: dict, measured: list, folder: str):
+    """Write index.html.
+
+    found: results, see `results.py`
+    measured: measure.Measured of each image, with its pictures
+    folder: where to
+    """
+    with open(TEMPLATE, encoding="utf-8") as file:
+        template = file.read()
+    # In a script element only "</" could end the data early.
+    data = json.dumps(_data(found, measured), separators=(",", ":")).replace("</", "<\\/")
+    with (
+        replacing(os.path.join(folder, "index.html")) as temporary,
+        open(temporary, "w", encoding="utf-8") as file,
+    ):
+        file.write(template.replace("/*DATA*/", data))
+
+
+def _data(found, measured):
+    metrics = [metric for metric in charts.METRICS if any(row[metric] is not None for row in found["rows"])]
+    return {
+        "images": [_image(found, one) for one in measured],
+        "ours": found["ours"],
+        "rows": results.finite(found["rows"]),
+        "bd_rate": found["bd_rate"],
+        "published": charts.published(found),
+        "colours": {codec: charts.colour(found, codec) for codec in results.codecs(found)},
+        "curves": {metric: _curves(found, metric) for metric in metrics},
+    }
+
+
+def _curves(found, metric):
+    """The curves of each image, and "mean", by the name of the codec."""
+    curves = {}
+    for name in [None] + [image["name"] for image in found["images"]]:
+        of_image = {codec: results.curve(found, codec, name, metric) for codec in results.codecs(found)}
+        curves[name or "mean"] = of_image
+    return curves
+
+
+def _image(found, one):
+    kinds = dict.fromkeys(found["ours"], "image/webp") | READ_BY_BROWSERS
+    shown = []
+    for trial in one.shown:
+        files = {codec: _uri(kinds[codec], data) for codec, data in trial.files.items() if codec in kinds}
+        shown.append(
+            {"setting": trial.label, "bits": trial.bits.round().astype(int).tolist(), "files": files}
+        )
+    return {
+        "name": one.name,
+        "width": one.width,
+        "height": one.height,
+        "original": _uri("image/webp", one.original),
+        "thumbnail": _uri("image/webp", one.thumbnail),
+        "shown": shown,
+    }
+
+
+def _uri(kind, data):
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"

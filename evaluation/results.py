@@ -1,0 +1,157 @@
+"""The results of `evaluate.py`: rows as they are measured, written and read, and what is computed from them.
+
+A row is a dict with a file's image, codec, setting, bytes, bpp, PSNR in dB, MS-SSIM, LPIPS (None where they
+are not known), "encode s" and "decode s"; rows of ours also have the PSNR of other codecs at the same bytes,
+by interpolation; rows of files that were made to be as large as one of ours name it in "same bytes as".
+"""
+
+import csv
+import json
+import math
+import os
+
+from coding.files import replacing
+from evaluation import metrics
+
+
+def collect(measured: list, trials: list) -> dict:
+    """The results, for JSON.
+
+    measured: measure.Measured of each image
+    trials: measure.Trial of each of ours
+
+    Returns a dict of images (name, width, height), ours (names of codecs), rows and `bd_rates`.
+    """
+    results = {
+        "images": [{"name": one.name, "width": one.width, "height": one.height} for one in measured],
+        "ours": list(dict.fromkeys(trial.codec for trial in trials)),
+        "rows": [row for one in measured for row in one.rows],
+    }
+    return results | {"bd_rate": bd_rates(results)}
+
+
+def codecs(results: dict) -> list[str]:
+    """Names of the codecs in the results: the others, then ours."""
+    names = list(dict.fromkeys(row["codec"] for row in results["rows"]))
+    others = [name for name in names if name not in results["ours"]]
+    return others + [name for name in results["ours"] if name in names]
+
+
+def points(results: dict, codec: str, image: str | None = None) -> list[dict]:
+    """Rows of a codec's own settings for one image, or dicts of their means over the images."""
+    rows = [row for row in results["rows"] if row["codec"] == codec and row["same bytes as"] is None]
+    if image is not None:
+        return [row for row in rows if row["image"] == image]
+    groups = {}
+    for row in rows:
+        groups.setdefault(row["setting"], []).append(row)
+    means = []
+    for setting, group in groups.items():
+        if len(group) == len(results["images"]):
+            numbers = {key: mean([row[key] for row in group]) for key in ("bpp", "PSNR", "MS-SSIM")}
+            means.append({"setting": setting} | numbers)
+    return means
+
+
+def curve(
+    results: dict, codec: str, image: str | None = None, metric: str = "PSNR"
+) -> list[tuple[float, float]]:
+    """A codec's curve: its points that no other of them, and no line between two, is above.
+
+    results: see `collect`
+    codec: its name
+    image: its name, or None for the means
+    metric: "PSNR" or "MS-SSIM"
+
+    Returns (bpp, quality), both rising. So a codec that was measured in several ways is shown at its best.
+    """
+    known = []
+    for point in points(results, codec, image):
+        if point[metric] is not None and math.isfinite(point[metric]):
+            known.append((point["bpp"], point[metric]))
+    hull = []
+    for point in sorted(known):
+        if hull and point[1] <= max(quality for _, quality in hull):
+            continue
+        while hull and _is_below(hull, point):
+            hull.pop()
+        hull.append(point)
+    return hull
+
+
+def _is_below(hull, point):
+    """Whether the last point of a hull is below a better one, or the line to that from the last but one."""
+    if hull[-1][0] == point[0]:
+        return True
+    return len(hull) > 1 and _slope(hull[-2], point) >= _slope(hull[-2], hull[-1])
+
+
+def _slope(a, b):
+    return (b[1] - a[1]) / (b[0] - a[0])
+
+
+def bd_rates(results: dict) -> list[dict]:
+    """BD-rates in percent of our codecs against each other one, by PSNR.
+
+    Returns a dict for each pair of codecs, with the images and the mean of those that have one; None where
+    the curves are too short or too far apart.
+    """
+    table = []
+    for ours in results["ours"]:
+        for other in codecs(results):
+            if other not in results["ours"]:
+                percents = _percents(results, ours, other)
+                known = [percent for percent in percents.values() if percent is not None]
+                if known:
+                    table.append({"codec": ours, "against": other, "mean": mean(known), "images": percents})
+    return table
+
+
+def _percents(results, ours, other):
+    """BD-rate of each image by its name, or None."""
+    percents = {}
+    for image in results["images"]:
+        anchor, test = (curve(results, codec, image["name"]) for codec in (other, ours))
+        percents[image["name"]] = metrics.bd_rate(anchor, test)
+    return percents
+
+
+def mean(values: list) -> float | None:
+    """The mean, or None where one is not known."""
+    return None if None in values else sum(values) / len(values)
+
+
+def write(results: dict, folder: str):
+    """Write results.json and results.csv to `folder`."""
+    with (
+        replacing(os.path.join(folder, "results.json")) as temporary,
+        open(temporary, "w", encoding="utf-8") as file,
+    ):
+        # A row a line, as people and diffs read it.
+        rows = ",\n".join(json.dumps(row) for row in finite(results["rows"]))
+        rest = json.dumps({key: value for key, value in results.items() if key != "rows"}, indent=1)
+        file.write(f'{rest[:-2]},\n "rows": [\n{rows}\n]}}\n')
+    write_csv(results["rows"], os.path.join(folder, "results.csv"))
+
+
+def finite(rows: list[dict]) -> list[dict]:
+    """Rows with "inf" for infinity, which JSON has no number for."""
+    return [{key: "inf" if value == math.inf else value for key, value in row.items()} for row in rows]
+
+
+def read(folder: str) -> dict:
+    """The results that `write` wrote to `folder`."""
+    with open(os.path.join(folder, "results.json"), encoding="utf-8") as file:
+        results = json.load(file)
+    for row in results["rows"]:
+        row.update({key: math.inf for key, value in row.items() if value == "inf"})
+    return results
+
+
+def write_csv(rows: list[dict], path: str):
+    """Write dicts to the file `path`, a column for each key."""
+    columns = dict.fromkeys(key for row in rows for key in row)
+    with replacing(path) as temporary, open(temporary, "w", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)

@@ -1,0 +1,41 @@
+"""The loss and its gradients."""
+
+import torch
+
+from coding.modes import MODES
+from conftest import build_transforms
+from training import loss
+
+
+def test_a_clipped_latent_is_led_back_by_the_penalty_alone():
+    networks = loss.Networks(*build_transforms("hard"))
+    y = torch.tensor([[40.0, 1.3, -9.0]]).view(1, 3, 1, 1).expand(1, 3, 4, 4).clone().requires_grad_()
+    networks.analysis.forward = lambda x: y
+    bpp, mse, clipped = loss.RateDistortion(networks)(torch.rand(1, 3, 64, 64))
+    outside = torch.tensor([True, False, True])
+    (bpp + mse).backward(retain_graph=True)
+    assert torch.equal(y.grad.abs().sum((0, 2, 3)) == 0, outside)
+    y.grad = None
+    clipped.backward()
+    assert torch.equal(y.grad.sum((0, 2, 3)).sign(), torch.tensor([1.0, 0.0, -1.0]))
+
+
+def test_only_the_entropy_model_learns_where_it_is_trained_alone():
+    rate_distortion = loss.RateDistortion(loss.Networks(*build_transforms("variable")), entropy_only=True)
+    bpp, mse, _ = rate_distortion(torch.rand(2, 3, 64, 64))
+    (bpp + mse).backward()
+    learning = {name for name, parameter in rate_distortion.named_parameters() if parameter.grad is not None}
+    assert learning and {name.split(".")[0] for name in learning} == {"analysis", "entropy_model"}
+    assert all(name.startswith(("entropy_model.", "analysis.hyper.")) for name in learning)
+
+
+def test_modes_are_validated_at_the_whole_numbers_among_their_rates():
+    rates = {name: list(loss.whole_rates(mode)) for name, mode in MODES.items()}
+    assert rates == {"hard": [0], "soft": [0], "variable": [-1, 0, 1, 2]}
+
+
+def test_images_are_measured_with_rounded_latents(photo):
+    image = photo.repeat(2, 0).repeat(2, 1)[:64, :64]
+    rate_distortion = loss.RateDistortion(loss.Networks(*build_transforms("variable")))
+    first, second = (loss.evaluate(rate_distortion, [image]) for _ in range(2))
+    assert first == second and first[0] > 0 and 5 < first[1] < 60

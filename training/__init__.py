@@ -1,0 +1,13 @@
+"""Training: photographs to the two `.model` files of a mode.
+
+settings.py   what a run is asked for
+data.py       folders and tar files to random crops
+start.py      the model before the first step
+loss.py       rate plus distortion, and its measurement on whole images
+optimizer.py  named groups of parameters, the learning rate, clipping
+run.py        the state of a run, saved and restored
+loop.py       the steps, from top to bottom
+export.py     trained weights to files
+log.py        what a run tells
+workers.py    the processes of torchrun, and signals
+"""

@@ -1,0 +1,149 @@
+"""The training loop.
+
+The rate of the loss sees latents with noise, the decoder sees them rounded. An average of the weights is
+measured and exported.
+"""
+
+import os
+import time
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from training import data
+from training.export import export
+from training.log import Bar, Interval, RunLog
+from training.loss import distortion, evaluate
+from training.optimizer import clip_gradients, set_learning_rate
+from training.run import Run, read_checkpoint
+from training.settings import MULTIPLE, Settings
+from training.workers import Interrupt, Workers
+
+STEPS_OF_BAR = 20  # between the numbers on the terminal, and that they are means of
+
+
+def train(settings: Settings, workers: Workers) -> bool:
+    """Train as `settings` say, and export the models; returns whether the run came to its end.
+
+    A run that is interrupted finishes its step and writes last.pt. Raises coding.errors.UserError for what
+    the user can mend, and OSError.
+    """
+    saved = read_checkpoint(settings)
+    prepare_torch(settings.seed)
+    images = data.load_images(settings.data, settings.crop, settings.image_limit)
+    held_out = data.load_images(settings.val, MULTIPLE, settings.image_limit) if settings.val else []
+    crops = data.Crops(images, settings.crop, workers.device)
+    if saved:
+        run = Run.restore(settings, saved, workers.device)
+    else:
+        run = Run.begin(settings, crops, workers.device)
+    log = RunLog(settings.output_dir, run.step) if workers.first else None
+    if workers.first and run.step == 0:
+        log.write(run.step, validate(run, held_out))
+
+    network, bfloat16 = workers.wrap(run.model), uses_bfloat16(settings.precision, workers.device)
+    batch = settings.batch_size * workers.count
+    bar, interval = Bar(run.step * batch, workers.first), Interval(run.step, run.elapsed)
+    interrupt, interrupted, progress, clock = Interrupt(), False, run.progress, time.monotonic()
+    while progress < 1 and not interrupted:
+        x = draw(crops, settings, run.step, workers.rank)  # (N, 3, crop, crop)
+        bpp, mse = train_step(network, run.optimizer, x, settings.lambda_, progress, run.frozen, bfloat16)
+        interval.add(bpp, mse)
+        now = time.monotonic()
+        run.advance(now - clock)
+        clock = now
+
+        progress, interrupted = workers.most(run.progress, interrupt.came)
+        due = run.step % settings.val_every == 0 or progress >= 1
+        bar.update(run.step * batch, progress)
+        if due or len(interval) % STEPS_OF_BAR == 0:
+            bar.tell(*interval.means(STEPS_OF_BAR))
+        if due and workers.first:
+            trained = interval.row(run.step, run.elapsed, batch, settings.lambda_)
+            log.write(run.step, trained | validate(run, held_out))
+        if (due or interrupted) and workers.first:
+            run.save()
+        if due:
+            interval = Interval(run.step, run.elapsed)
+    bar.close()
+    if workers.first and not interrupted:
+        log.draw(settings.path("curve.png"))
+        export(run.best_model(), images, settings.lambda_, settings.output_dir)
+    return not interrupted
+
+
+def prepare_torch(seed: int):
+    """Let PyTorch compute the same in every run, from random numbers of `seed`."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it CUDA's sums have no fixed order
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # A help for debugging that costs 5 % of a step.
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.manual_seed(seed)
+
+
+def uses_bfloat16(precision: str, device: torch.device) -> bool:
+    """Whether the networks compute in bfloat16, for the setting "auto", "float32" or "bfloat16"."""
+    return precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
+
+
+def draw(crops: data.Crops, settings: Settings, step: int, rank: int) -> torch.Tensor:
+    """The crops (N, 3, crop, crop) of a step in the process `rank`; the noise of the step is seeded too.
+
+    Each step has a seed of its own, so that a resumed run sees the same crops and noise.
+    """
+    seed = [settings.seed, step, rank]
+    torch.manual_seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
+    return crops.sample(settings.batch_size, np.random.default_rng(seed))
+
+
+def train_step(
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    x: torch.Tensor,
+    lambda_: float,
+    progress: float,
+    frozen: bool = False,
+    bfloat16: bool = False,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """One step; returns bits per pixel and mean squared error before it, both scalars without gradient.
+
+    network: a RateDistortion or a DistributedDataParallel of one
+    optimizer: of its parameters
+    x: pixels (N, 3, crop, crop) in [0, 1]
+    lambda_: weight of the distortion
+    progress: the share of the run that is done, in [0, 1]
+    frozen: whether batch norm keeps its statistics
+    bfloat16: whether the networks compute in it
+    """
+    set_learning_rate(optimizer, progress)
+    network.train()
+    getattr(network, "module", network).analysis.train(not frozen)
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=bfloat16):
+        bpp, mse, clipped = network(x)
+        loss = distortion(mse, lambda_) + bpp + clipped
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    clip_gradients(optimizer)
+    optimizer.step()
+    return bpp.detach(), mse.detach()
+
+
+def validate(run: Run, held_out: list[np.ndarray]) -> dict[str, float]:
+    """Measure the average of the weights, and keep it in best.pt if it is the best so far.
+
+    run: the run, whose `best` follows
+    held_out: images uint8 (H, W, 3), or none
+
+    Returns fields of the log.
+    """
+    row = {"minutes": run.elapsed / 60, "learning_rate": run.optimizer.param_groups[0]["lr"]}
+    if not held_out:
+        return row
+    bpp, psnr = evaluate(run.average.module, held_out, next(run.model.parameters()).device)
+    loss = distortion(10 ** (-psnr / 10), run.settings.lambda_) + bpp
+    tqdm.write(f"step {run.step}: val {bpp:.4f} bpp {psnr:.3f} dB, loss {loss:.4f}")
+    if loss < run.best:
+        run.save_best(loss)
+    return row | {"val_bpp": bpp, "val_psnr": psnr, "val_loss": loss}

@@ -1,0 +1,154 @@
+"""The loss of training, rate plus distortion, and its measurement on whole images."""
+
+import dataclasses
+import math
+import statistics
+
+import numpy as np
+import torch
+from torch import nn
+
+from coding.context import EntropyModel
+from coding.modes import Mode
+from model import AnalysisTransform, ModelConfig, SynthesisTransform, make_entropy_model
+from quantize import straight_through
+from training.optimizer import group_of
+from training.settings import MULTIPLE
+
+
+@dataclasses.dataclass(frozen=True)
+class Networks:
+    """What is trained: the two transforms and the entropy model of their latents, of one configuration."""
+
+    analysis: AnalysisTransform
+    synthesis: SynthesisTransform
+    entropy_model: EntropyModel
+
+    @classmethod
+    def untrained(cls, config: ModelConfig) -> "Networks":
+        """With random weights."""
+        return cls(AnalysisTransform(config), SynthesisTransform(config), make_entropy_model(config))
+
+    @property
+    def config(self) -> ModelConfig:
+        """That of all three."""
+        return self.analysis.config
+
+
+class RateDistortion(nn.Module):
+    """The networks as one module that gives the terms of the loss.
+
+    Each sample has a rate t of its mode, with lambda times 4^t: at fine quantization distortion falls as
+    4^-t. Terms are divided by 2^t, about as the bits grow, so that all rates weigh alike. In hard and soft
+    mode t is 0.
+    """
+
+    def __init__(self, networks: Networks, entropy_only: bool = False):
+        """
+        networks: that are trained
+        entropy_only: train the entropy model alone
+        """
+        super().__init__()
+        self.analysis, self.synthesis = networks.analysis, networks.synthesis
+        self.entropy_model, self.entropy_only = networks.entropy_model, entropy_only
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_(not entropy_only or group_of(name) == "entropy")
+
+    @property
+    def config(self) -> ModelConfig:
+        """That of the networks."""
+        return self.analysis.config
+
+    def rate_and_distortion(
+        self, x: torch.Tensor, t: torch.Tensor, noise: bool = True
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """What coding the pixels costs, and what it does to them.
+
+        x: pixels (N, 3, H, W) in [0, 1], H and W multiples of 64
+        t: rates (N,)
+        noise: the rate is that of latents with noise, as in training, and not of rounded ones
+
+        Returns bits per pixel (N,), mean squared errors (N,), and the mean square of what the range of the
+        latents clips, in quantization steps.
+        """
+        kind = self.config.kind
+
+        def rounding(distance, mean, log_scale):
+            return straight_through(kind.round(distance, mean, log_scale), distance)
+
+        y = self.analysis(x)  # (N, K, H/16, W/16)
+        with torch.autocast(x.device.type, enabled=False):  # bfloat16 does not hold the integers of a latent
+            scaled = self.analysis.scale(y, t)
+            y = kind.clip(scaled)
+            z = self.analysis.hyper_latents(y)
+            bits_z, bits_y, quantized = self.entropy_model.quantize(y, z, t, rounding, noise)
+            # A clipped latent gets no gradient from rate and distortion; this term leads it back.
+            clipped = (scaled - y).square().mean()
+        if self.entropy_only:
+            # The entropy model changes what latents cost, and hardly what they are.
+            quantized = quantized.detach()
+        decoded = self.synthesis(quantized, t)
+        if not noise:
+            decoded = decoded.clamp(0, 1)
+        return (bits_z + bits_y) / x[0, 0].numel(), (decoded - x).square().mean((1, 2, 3)), clipped
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The terms of the loss for pixels x (N, 3, H, W) in [0, 1], each at a random rate of the mode.
+
+        Returns bits per pixel of the noisy latents, mean squared error of the rounded ones, and what is
+        clipped, see `rate_and_distortion`, all scalars.
+        """
+        mode = self.config.mode
+        numbers = torch.randint(mode.numbers.start, mode.numbers.stop, (len(x),), device=x.device)
+        t = mode.rate(numbers)
+        # Through noise the rate's gradients reach the transforms; the entropy model alone sees what is coded.
+        bpp, mse, clipped = self.rate_and_distortion(x, t, noise=not self.entropy_only)
+        return (bpp * 2**-t).mean(), (mse * 2**t).mean(), clipped
+
+
+def distortion(mse, lambda_: float):
+    """The second term of the loss, in bits per pixel, of a squared error (float or tensor) of pixels."""
+    return lambda_ * 255**2 * mse
+
+
+def psnr(mse: float) -> float:
+    """PSNR in dB of a mean squared error of pixels in [0, 1]."""
+    return -10 * math.log10(mse)
+
+
+def to_tensor(image: np.ndarray, device: torch.device | str = "cpu") -> torch.Tensor:
+    """Pixels (1, 3, H, W) in [0, 1] of an image uint8 (H, W, 3), cut to multiples of MULTIPLE."""
+    height, width = (side // MULTIPLE * MULTIPLE for side in image.shape[:2])
+    return torch.from_numpy(image[:height, :width].copy()).to(device).permute(2, 0, 1)[None].float() / 255
+
+
+@torch.inference_mode()
+def evaluate(
+    rate_distortion: RateDistortion,
+    images: list[np.ndarray],
+    device: torch.device | str = "cpu",
+) -> tuple[float, float]:
+    """Mean bits per pixel and PSNR in dB of images uint8 (H, W, 3), with rounded latents and clipped pixels.
+
+    In hard and soft mode the PSNR is the mean of the images'. In variable mode it is that of the mean squared
+    error over images and rates, weighted as in training, as are the bits.
+    """
+    rate_distortion.eval()
+    mode = rate_distortion.config.mode
+    bpps, mses = [], []
+    for image in images:
+        x = to_tensor(image, device)
+        for rate in whole_rates(mode):
+            t = torch.tensor([rate], dtype=torch.float32, device=device)
+            bpp, mse, _ = rate_distortion.rate_and_distortion(x, t, noise=False)
+            bpps.append(bpp.item() * 2**-rate)
+            mses.append(max(mse.item(), 1e-10) * 2**rate)
+    if not mode.is_fixed:
+        mses = [statistics.mean(mses)]
+    return statistics.mean(bpps), statistics.mean(psnr(mse) for mse in mses)
+
+
+def whole_rates(mode: Mode) -> range:
+    """The whole numbers among the rates of a mode, at which it is validated."""
+    lowest, highest = mode.rate(mode.numbers[0]), mode.rate(mode.numbers[-1])
+    return range(math.ceil(lowest), math.floor(highest) + 1)
