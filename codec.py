@@ -48,9 +48,8 @@ def compress(
     _check_options(encoder, quality, target_bpp, effort, decoder)
     container.check_size(*image.size)
     picture = Picture.from_image(image)
-    y = analyse(picture.rgb, encoder, progress=progress)  # (1, K, h, w), real
-    setting = _choose_setting(picture, y, encoder, quality, target_bpp)
-    latents = encoder.latents_at(y, setting.t)  # in quantization steps
+    setting = _choose_setting(picture, encoder, quality, target_bpp)
+    latents = analyse(picture.rgb, setting.t, encoder, progress=progress)  # real
     if effort:
         latents = search.refine(latents, setting.t, picture, encoder, decoder, effort, progress=progress)
     return _pack(picture, setting, encoder, encoder.coder.encode(latents, setting.t))
@@ -98,20 +97,22 @@ def decode_latents(encoded: Encoded, decoder: Decoder) -> Latents:
 @torch.inference_mode()
 def analyse(
     rgb: np.ndarray,
+    t: float,
     encoder: Encoder,
     tile: int = TILE,
     progress: bool = False,
-) -> torch.Tensor:
-    """Real latents y (1, K, ceil(H/16), ceil(W/16)), on the encoder's device, of pixels uint8 (H, W, 3).
+) -> Latents:
+    """The real latents that are coded of pixels uint8 (H, W, 3) at rate t.
 
     tile: latents to a side of what the transform sees at a time, without its margin.
     """
     padded = tiles.pad(rgb)
     rows, columns = (side // STRIDE for side in padded.shape[:2])
+    t = torch.tensor([t], device=encoder.device)
 
     def analyse_part(pixels):  # uint8 (h, w, 3) -> (h/16, w/16, K)
         x = tiles.to_tensor(pixels, encoder.device) / 255  # (1, 3, h, w)
-        return encoder.transform(x)[0].permute(1, 2, 0).cpu().numpy()
+        return encoder.transform(x, t)[0].permute(1, 2, 0).cpu().numpy()
 
     y = np.empty((rows, columns, encoder.config.channels), np.float32)
     tiles.fill(
@@ -123,7 +124,7 @@ def analyse(
         tiles=tiles.split(rows, columns, tile),
         progress=progress,
     )
-    return torch.from_numpy(y).permute(2, 0, 1)[None].to(encoder.device)
+    return encoder.latents_of(torch.from_numpy(y).permute(2, 0, 1)[None].to(encoder.device))
 
 
 @torch.inference_mode()
@@ -182,18 +183,18 @@ def _pack(picture, setting, encoder, payload):
     return container.pack(Encoded(setting, encoder.decoder_id, picture.metadata, payload))
 
 
-def _choose_setting(picture, y, encoder, quality, target_bpp):
-    """The setting that is asked for; y: as of `analyse`."""
+def _choose_setting(picture, encoder, quality, target_bpp):
+    """The setting that is asked for."""
     mode = encoder.config.mode
     if target_bpp is None:
         return Setting(mode, mode.number(quality or DEFAULT_QUALITY))
     size = target_bpp * picture.metadata.width * picture.metadata.height / 8
     besides_payload = len(_pack(picture, Setting(mode, mode.numbers[0]), encoder, payload=b""))
-    return Setting(mode, _number_of_size(size - besides_payload, y, encoder))
+    return Setting(mode, _number_of_size(size - besides_payload, picture.rgb, encoder))
 
 
-def _number_of_size(size, y, encoder):
-    """The number of the rate whose payload comes nearest to `size` bytes; y: as of `analyse`.
+def _number_of_size(size, rgb, encoder):
+    """The number of the rate whose payload comes nearest to `size` bytes.
 
     Code lengths find it: those of the initial probabilities. One payload tells how much less the adaptive
     models need.
@@ -203,11 +204,11 @@ def _number_of_size(size, y, encoder):
     @functools.cache
     def estimate(number):
         t = mode.rate(number)
-        return sum(bits.sum() for bits in encoder.coder.code_lengths(encoder.latents_at(y, t), t)) / 8
+        return sum(bits.sum() for bits in encoder.coder.code_lengths(analyse(rgb, t, encoder), t)) / 8
 
     number = _nearest(mode.numbers, estimate, size)
     t = mode.rate(number)
-    needed = len(encoder.coder.encode(encoder.latents_at(y, t), t))
+    needed = len(encoder.coder.encode(analyse(rgb, t, encoder), t))
     return _nearest(mode.numbers, estimate, size * estimate(number) / needed)
 
 

@@ -18,6 +18,7 @@ import os
 import warnings
 from collections.abc import Iterable
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -27,7 +28,7 @@ from coding.context import EntropyModel
 from coding.errors import UserError
 from coding.tiles import STRIDE
 
-FORMAT = "autocompressor.model.1"
+FORMAT = "autocompressor.model.2"
 MODELS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "models")
 _ENTROPY_MODEL = "context."  # how the names of the entropy model's weights begin in a file
 
@@ -36,48 +37,63 @@ class ModelError(UserError):
     """A `.model` file that cannot be used, or not for what was asked."""
 
 
-def _are_counts(values, most):
-    return len(values) >= 1 and all(type(n) is int and 1 <= n <= most for n in values)
-
-
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """What must be known before weights can be loaded; it lies in the file. Raises ValueError for what cannot
-    be meant, so that a file cannot ask for the memory of a million channels.
+    """What must be known before weights can be loaded; it lies in the file.
 
-    quantize_mode: "hard", "soft" or "variable"; B: bits of the quantizer, those of the mode.
+    quantize_mode: "hard", "soft" or "variable".
     digits: for each of the K components of the latents the number of integers in [0, 2^B] that hold it, see
     `quantize.split_digits`.
-    widths: channels of the trunk at strides 4, 8 and 16.
+    trunk_widths: channels of the analysis transform's trunk at strides 4, 8 and 16.
+    added_blocks: blocks that the analysis transform has more than ResNet18 at strides 4, 8 and 16: residual
+    blocks, and at stride 16 bottlenecks.
+    stages: of the synthesis transform, for strides 16, 8, 4, 2 or as many of them as there are: channels,
+    residual blocks and bottlenecks of each.
     slices: components that are coded together, K in all, coarse ones first.
     entropy_widths: channels of z, of the features from it, and of the layers that give mean and scale.
+
+    Raises ValueError for what cannot be meant: a file must not ask for the memory of a million channels.
     """
 
     quantize_mode: str
-    B: int
     digits: tuple
-    widths: tuple
+    trunk_widths: tuple
+    added_blocks: tuple
+    stages: tuple
     slices: tuple
     entropy_widths: tuple
 
     def __post_init__(self):
-        if self.quantize_mode not in modes.MODES or self.mode.bits != self.B:
-            raise ValueError("B is not that of the mode")
-        if len(self.digits) > 1024 or not _are_counts(self.digits, 4):
+        if self.quantize_mode not in modes.MODES:
+            raise ValueError("no such mode")
+        if len(self.digits) > 1024 or not _are_counts(self.digits, 1, 4):
             raise ValueError("digits out of range")
-        if len(self.widths) != 3 or not _are_counts(self.widths, 1024):
-            raise ValueError("widths out of range")
-        if len(self.slices) > 16 or not _are_counts(self.slices, 1024) or sum(self.slices) != self.channels:
+        if len(self.trunk_widths) != 3 or not _are_counts(self.trunk_widths, 1, 1024):
+            raise ValueError("trunk_widths out of range")
+        if len(self.added_blocks) != 3 or not _are_counts(self.added_blocks, 0, 16):
+            raise ValueError("added_blocks out of range")
+        if not 1 <= len(self.stages) <= 4 or not all(_is_stage(stage) for stage in self.stages):
+            raise ValueError("stages out of range")
+        if (
+            len(self.slices) > 16
+            or not _are_counts(self.slices, 1, 1024)
+            or sum(self.slices) != self.channels
+        ):
             raise ValueError("slices do not cover the latents")
         if self.slices[0] > 128:  # its neighbours are summed exactly, see `exact.py`
             raise ValueError("the first slice is too large")
-        if len(self.entropy_widths) != 3 or not _are_counts(self.entropy_widths, 1024):
+        if len(self.entropy_widths) != 3 or not _are_counts(self.entropy_widths, 1, 1024):
             raise ValueError("entropy_widths out of range")
 
     @property
     def mode(self) -> modes.Mode:
         """The row of `modes.py`."""
         return modes.MODES[self.quantize_mode]
+
+    @property
+    def B(self) -> int:
+        """Bits of the quantizer."""
+        return self.mode.bits
 
     @property
     def channels(self) -> int:
@@ -90,18 +106,51 @@ class ModelConfig:
         return latents.KINDS[self.mode.latents](self.digits, self.B)
 
 
-_SMALL = {"digits": (1,) * 32, "slices": (5, 10, 17), "entropy_widths": (32, 128, 160)}
-_LARGE = {"digits": (1,) * 320, "slices": (8, 24, 64, 96, 128), "entropy_widths": (48, 128, 160)}
+def _are_counts(values, least, most):
+    return len(values) >= 1 and all(type(n) is int and least <= n <= most for n in values)
+
+
+def _is_stage(stage):
+    """Whether these are channels, residual blocks and bottlenecks."""
+    return len(stage) == 3 and _are_counts(stage[:1], 1, 1024) and _are_counts(stage[1:], 0, 16)
+
+
+_SMALL = {
+    "digits": (1,) * 32,
+    "slices": (5, 10, 17),
+    "stages": ((256, 2, 2), (128, 2, 0), (64, 2, 0)),
+}
+_LARGE = {
+    "digits": (1,) * 320,
+    "slices": (8, 24, 64, 96, 128),
+    "stages": ((256, 0, 4), (128, 3, 0), (96, 2, 0), (32, 1, 0)),
+}
 _SIZES = {"hard": _SMALL, "soft": _SMALL, "variable": _LARGE}
 
 
 def default_config(mode: str) -> ModelConfig:
     """The configuration that training starts from in a mode."""
-    return ModelConfig(mode, modes.MODES[mode].bits, widths=(64, 128, 256), **_SIZES[mode])
+    return ModelConfig(
+        mode,
+        trunk_widths=(64, 128, 256),
+        added_blocks=(1, 1, 3),
+        entropy_widths=(48, 128, 160),
+        **_SIZES[mode],
+    )
+
+
+def _start_at_zero(layer):
+    """Let a convolution give nothing before it is trained."""
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
 
 
 class BasicBlock(nn.Module):
-    """ResNet's block of two 3x3 convolutions, with the parameter names of torchvision (He et al. 2016)."""
+    """ResNet's block of two 3x3 convolutions, with the parameter names of torchvision (He et al. 2016).
+
+    Its batch norms are part of the convolutions: trained weights come with them folded in, see
+    `training/start.py`. Without a norm to keep features in range, the second convolution starts at zero.
+    """
 
     def __init__(
         self,
@@ -110,44 +159,54 @@ class BasicBlock(nn.Module):
         stride: int = 1,
     ):
         super().__init__()
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(outputs)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(outputs)
-        self.downsample = nn.Identity()
-        if stride != 1:
-            narrow = nn.Conv2d(inputs, outputs, 1, stride, bias=False)
-            self.downsample = nn.Sequential(narrow, nn.BatchNorm2d(outputs))
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1)
+        self.downsample = nn.Conv2d(inputs, outputs, 1, stride) if stride != 1 else nn.Identity()
+        nn.init.kaiming_normal_(self.conv1.weight, nonlinearity="relu")
+        _start_at_zero(self.conv2)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = F.relu(self.bn1(self.conv1(x)))
-        y = self.bn2(self.conv2(y))
-        return F.relu(y + self.downsample(x))
+        return F.relu(self.conv2(F.relu(self.conv1(x))) + self.downsample(x))
 
 
-class MirrorBlock(nn.Module):
-    """The block on the way back: no batch norm, which disturbs regression, so it starts as identity."""
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions beside the identity, as which it starts."""
 
     def __init__(self, channels: int):
         super().__init__()
         self.conv1 = nn.Conv2d(channels, channels, 3, 1, 1)
         self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1)
-        nn.init.zeros_(self.conv2.weight)
-        nn.init.zeros_(self.conv2.bias)
+        _start_at_zero(self.conv2)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x + self.conv2(F.relu(self.conv1(F.relu(x))))
 
 
-def _add_rate(module, name, config, *shape):
-    """Give a transform coefficients of the rate, zeros (*shape).
+class Bottleneck(nn.Module):
+    """A 3x3 convolution of half the channels beside the identity, as which it starts (He et al. 2016)."""
 
-    In a mode of one rate they stay zero, and have no place in a file.
-    """
-    if config.mode.is_fixed:
-        module.register_buffer(name, torch.zeros(shape), persistent=False)
-    else:
-        module.register_parameter(name, nn.Parameter(torch.zeros(shape)))
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels // 2, 1)
+        self.conv2 = nn.Conv2d(channels // 2, channels // 2, 3, 1, 1)
+        self.conv3 = nn.Conv2d(channels // 2, channels, 1)
+        _start_at_zero(self.conv3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.conv3(F.relu(self.conv2(F.relu(self.conv1(F.relu(x))))))
+
+
+class Modulation(nn.Module):
+    """A scale and a shift of features, each a polynomial of the rate; it starts as the identity."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.coefficients = nn.Parameter(torch.zeros(2, 3, channels))
+
+    def forward(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        """Features x (N, C, h, w) as the rates t (N,) want them."""
+        scale, shift = (exact.polynomial(coefficients, t) for coefficients in self.coefficients)
+        return x * (1 + scale) + shift
 
 
 class AnalysisTransform(nn.Module):
@@ -155,26 +214,29 @@ class AnalysisTransform(nn.Module):
 
     The rate t, (N,), halves the quantization step for each unit; each component has a gain besides that
     depends on t (Cui et al. 2021, "Asymmetric gained deep image compression with continuous rate
-    adaptation").
+    adaptation"), and so have features at stride 16.
     """
 
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.config = config
-        wide4, wide8, wide16 = config.widths  # at strides 4, 8 and 16
-        self.conv1 = nn.Conv2d(3, wide4, 7, 2, 3, bias=False)
-        self.bn1 = nn.BatchNorm2d(wide4)
+        wide4, wide8, wide16 = config.trunk_widths  # at strides 4, 8 and 16
+        added4, added8, added16 = config.added_blocks
+        self.conv1 = nn.Conv2d(3, wide4, 7, 2, 3)
         self.layer1 = nn.Sequential(BasicBlock(wide4, wide4), BasicBlock(wide4, wide4))
+        self.added1 = nn.Sequential(*(ResidualBlock(wide4) for _ in range(added4)))
         self.layer2 = nn.Sequential(BasicBlock(wide4, wide8, 2), BasicBlock(wide8, wide8))
+        self.added2 = nn.Sequential(*(ResidualBlock(wide8) for _ in range(added8)))
         self.layer3 = nn.Sequential(BasicBlock(wide8, wide16, 2), BasicBlock(wide16, wide16))
+        self.modulations = nn.ModuleList(Modulation(wide16) for _ in range(added16))
+        self.bottlenecks = nn.ModuleList(Bottleneck(wide16) for _ in range(added16))
         self.neck = nn.Conv2d(wide16, config.channels, 1)
-        self.linear = nn.Conv2d(3, config.channels, STRIDE, STRIDE)
-        nn.init.zeros_(self.neck.weight)
-        nn.init.zeros_(self.neck.bias)
+        self.linear = nn.Conv2d(3 * STRIDE**2, config.channels, 1)
+        self.gain = nn.Parameter(torch.zeros(3, config.channels))  # log2
+        _start_at_zero(self.neck)
         # The normalisation that ImageNet weights were trained with.
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1), persistent=False)
-        _add_rate(self, "gain", config, 3, config.channels)  # log2
 
         hyper_channels, width, _ = config.entropy_widths
         self.hyper = nn.Sequential(
@@ -187,18 +249,21 @@ class AnalysisTransform(nn.Module):
             nn.Conv2d(width, hyper_channels, 1),
         )
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Latents y, (N, K, H/16, W/16), real, of pixels x (N, 3, H, W) in [0, 1]; the same for all rates."""
-        y = F.relu(self.bn1(self.conv1((x - self.mean) / self.std)))  # (N, 64, H/2, W/2)
-        y = self.layer1(F.max_pool2d(y, 3, 2, 1))  # (N, 64, H/4, W/4)
-        y = self.layer3(self.layer2(y))  # (N, 256, H/16, W/16)
-        with torch.autocast(x.device.type, enabled=False):  # bfloat16 has fewer digits than a latent
-            linear = self.linear(x - 0.5)
-        return self.neck(y) + linear
+    def forward(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        """Latents y (N, K, H/16, W/16) in quantization steps at rates t (N,), real, of pixels x.
 
-    def scale(self, y: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        """Latents y (N, K, h, w) in quantization steps at rates t (N,), real."""
-        return y * torch.exp2(t.view(-1, 1, 1, 1) + exact.polynomial(self.gain, t))
+        x: (N, 3, H, W) in [0, 1].
+        """
+        y = F.relu(self.conv1((x - self.mean) / self.std))  # (N, 64, H/2, W/2)
+        y = self.added1(self.layer1(F.max_pool2d(y, 3, 2, 1)))  # (N, 64, H/4, W/4)
+        y = self.added2(self.layer2(y))  # (N, 128, H/8, W/8)
+        y = self.layer3(y)  # (N, 256, H/16, W/16)
+        for modulation, bottleneck in zip(self.modulations, self.bottlenecks):
+            y = bottleneck(modulation(y, t))
+        y = self.neck(y)
+        with torch.autocast(x.device.type, enabled=False):  # bfloat16 has fewer digits than a latent
+            y = y.float() + self.linear(F.pixel_unshuffle(x - 0.5, STRIDE))
+            return y * torch.exp2(t.view(-1, 1, 1, 1) + exact.polynomial(self.gain, t))
 
     def hyper_latents(self, y: torch.Tensor) -> torch.Tensor:
         """z, real, (N, Z, ceil(h/4), ceil(w/4)), of latents y (N, K, h, w) in quantization steps."""
@@ -207,6 +272,29 @@ class AnalysisTransform(nn.Module):
         # In bands, since the latents of a large picture are the largest arrays there are.
         features = torch.cat([self.hyper[0](exact.signed_log(band)) for band in y.split(64, 2)], 2)
         return self.hyper[1:](features)
+
+
+class Stage(nn.Module):
+    """What the synthesis transform does at one stride: it enters, the rate modulates, blocks follow."""
+
+    def __init__(
+        self,
+        enter: nn.Module,
+        channels: int,
+        blocks: int,
+        bottlenecks: int,
+    ):
+        """enter: gives the channels at this stride; blocks, bottlenecks: how many."""
+        super().__init__()
+        self.enter, self.modulation = enter, Modulation(channels)
+        self.blocks = nn.Sequential(
+            *(ResidualBlock(channels) for _ in range(blocks)),
+            *(Bottleneck(channels) for _ in range(bottlenecks)),
+        )
+
+    def forward(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        """Features (N, C, h, w) of those of the stage before, for rates t (N,)."""
+        return self.blocks(self.modulation(self.enter(x), t))
 
 
 class SynthesisTransform(nn.Module):
@@ -218,49 +306,32 @@ class SynthesisTransform(nn.Module):
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.config = config
-        wide4, wide8, wide16 = config.widths  # at strides 4, 8 and 16
-        self.neck = nn.Conv2d(config.channels, wide16, 1)
-        self.layer3 = nn.Sequential(MirrorBlock(wide16), MirrorBlock(wide16))
-        self.up3 = nn.Sequential(nn.Conv2d(wide16, wide8 * 4, 1), nn.PixelShuffle(2))
-        self.layer2 = nn.Sequential(MirrorBlock(wide8), MirrorBlock(wide8))
-        self.up2 = nn.Sequential(nn.Conv2d(wide8, wide4 * 4, 1), nn.PixelShuffle(2))
-        self.layer1 = nn.Sequential(MirrorBlock(wide4), MirrorBlock(wide4))
-        self.head = nn.Conv2d(wide4, 3 * 16, 3, 1, 1)
+        (first, *counts), *others = config.stages
+        self.stages = nn.ModuleList([Stage(nn.Conv2d(config.channels, first, 1), first, *counts)])
+        width = first
+        for channels, blocks, bottlenecks in others:
+            enter = nn.Sequential(nn.Conv2d(width, channels * 4, 1), nn.PixelShuffle(2))
+            self.stages.append(Stage(enter, channels, blocks, bottlenecks))
+            width = channels
+        self.modulation = Modulation(width)
+        self.last_stride = STRIDE // 2 ** len(others)
+        self.head = nn.Conv2d(width, 3 * self.last_stride**2, 3, 1, 1)
         self.linear = nn.Conv2d(config.channels, 3 * STRIDE**2, 1)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        self.gain = nn.Parameter(torch.zeros(3, config.channels))  # log2, of the other transform's, undone
+        _start_at_zero(self.head)
         # Spread of each component at t = 0: the network sees values around one.
         self.register_buffer("scale", torch.ones(config.channels))
-        _add_rate(
-            self, "gain", config, 3, config.channels
-        )  # log2, of the other transform's gain as it is undone
-        self.modulation = _Modulation(config, wide16, wide8, wide4, wide4)
 
     def forward(self, y: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         """Pixels (N, 3, H, W), mostly in [0, 1], of latents y (N, K, H/16, W/16) in steps at rates t (N,)."""
-        y = y * torch.exp2(-t.view(-1, 1, 1, 1) - exact.polynomial(self.gain, t))
-        x = self.modulation(self.neck(y / self.scale.view(1, -1, 1, 1)), 0, t)  # (N, 256, H/16, W/16)
-        x = self.modulation(self.up3(self.layer3(x)), 1, t)  # (N, 128, H/8, W/8)
-        x = self.modulation(self.up2(self.layer2(x)), 2, t)  # (N, 64, H/4, W/4)
-        x = self.modulation(self.layer1(x), 3, t)
-        x = F.pixel_shuffle(self.head(x), 4)  # (N, 3, H, W)
-        with torch.autocast(x.device.type, enabled=False):
+        with torch.autocast(y.device.type, enabled=False):
+            y = y * torch.exp2(-t.view(-1, 1, 1, 1) - exact.polynomial(self.gain, t))
             linear = F.pixel_shuffle(self.linear(y), STRIDE)
-        return x + linear + 0.5
-
-
-class _Modulation(nn.Module):
-    """A scale and a shift of features that depend on the rate, at each of some places in a transform."""
-
-    def __init__(self, config, *widths):
-        super().__init__()
-        for place, width in enumerate(widths):
-            _add_rate(self, str(place), config, 2, 3, width)
-
-    def forward(self, x, place, t):
-        """x (N, C, h, w), scaled and shifted at rates t (N,) as is fit at a place."""
-        scale, shift = (exact.polynomial(coefficients, t) for coefficients in getattr(self, str(place)))
-        return x * (1 + scale) + shift
+        x = y / self.scale.view(1, -1, 1, 1)
+        for stage in self.stages:  # (N, 256, H/16, W/16), (N, 128, H/8, W/8), and so on
+            x = stage(x, t)
+        x = self.head(self.modulation(x, t))
+        return F.pixel_shuffle(x, self.last_stride) + linear + 0.5
 
 
 def make_entropy_model(config: ModelConfig) -> EntropyModel:
@@ -292,9 +363,9 @@ class Encoder:
         """That of the transform."""
         return next(self.transform.parameters()).device
 
-    def latents_at(self, y: torch.Tensor, t: float) -> latents.Latents:
-        """What is coded at rate t, real, on the CPU, of y (1, K, h, w) as the transform gives it."""
-        return _latents_at(self.transform, y, t)
+    def latents_of(self, y: torch.Tensor) -> latents.Latents:
+        """What is coded, real, on the CPU, of y (1, K, h, w) as the transform gives it."""
+        return _latents_of(self.transform, y)
 
     def save(self, path: str) -> None:
         """Write `path`, weights in half precision; raises ModelError if they do not fit, and OSError."""
@@ -344,9 +415,9 @@ class Decoder:
 
 
 @torch.inference_mode()
-def _latents_at(transform, y, t):
-    """As `Encoder.latents_at`."""
-    y = transform.config.kind.clip(transform.scale(y, torch.tensor([t], device=y.device)))
+def _latents_of(transform, y):
+    """As `Encoder.latents_of`."""
+    y = transform.config.kind.clip(y)
     z = transform.hyper_latents(y).clamp(-latents.LARGEST, latents.LARGEST)
     return latents.Latents(y.cpu(), z.cpu())
 
@@ -379,7 +450,7 @@ def _samples(analysis, pictures):
     with torch.inference_mode():
         for index, x in enumerate(pictures):
             t = mode.rate(mode.numbers[37 * index % len(mode.numbers)])
-            yield _latents_at(analysis, analysis(x), t), t
+            yield _latents_of(analysis, analysis(x, torch.tensor([t]))), t
 
 
 def _as_in_file(module):
@@ -396,7 +467,9 @@ def _weights(transform, coder):
 
 
 def _bank_tensors(bank):
-    return {"lowest": torch.from_numpy(bank.lowest), "frequencies": torch.from_numpy(bank.frequencies)}
+    """What a file holds of a bank: the alphabets one after the other."""
+    arrays = {"lowest": bank.lowest, "sizes": bank.sizes.astype(np.int16), "frequencies": bank.flat}
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
 def compute_id(synthesis: SynthesisTransform, coder: latents.LatentCoder) -> bytes:
@@ -444,7 +517,7 @@ def _load(path, kind, transform_class):
         config = ModelConfig(**content["config"])
         transform, entropy_model = transform_class(config), make_entropy_model(config)
         _load_weights(content["weights"], transform, entropy_model)
-        bank = entropy.Bank(content["bank"]["lowest"].numpy(), content["bank"]["frequencies"].numpy())
+        bank = entropy.Bank.from_flat(**{name: t.numpy() for name, t in content["bank"].items()})
         return content, transform, latents.LatentCoder(exact.freeze(entropy_model), config.kind, bank)
     except ModelError:
         raise

@@ -3,7 +3,7 @@
     python3 train.py --data photos/ more.tar --val held_out/ --quantize_mode=soft --minutes 60
     python3 train.py --data photos/ --val held_out/ --quantize_mode=hard --start_from models/model_B=10
     python3 train.py --data photos/ --quantize_mode=soft --dry-run
-    python3 train.py --data photos/ --val held_out/ --quantize_mode=variable --start_from models/model_B=10
+    python3 train.py --data photos/ --quantize_mode=variable --start_from models/model_variable --part=decoder
     torchrun --nproc-per-node 4 train.py --data photos/ --val held_out/ --quantize_mode=soft
 
 The loss is lambda * 255^2 * MSE + bits per pixel. --output_dir gets last.pt and best.pt (checkpoints),
@@ -18,7 +18,7 @@ import sys
 import cli
 from coding.modes import MODES
 from training.loop import train
-from training.settings import Settings
+from training.settings import PARTS, Settings
 from training.workers import Workers
 
 
@@ -38,7 +38,8 @@ def parse_args() -> tuple[Settings, str]:
     add("--output_dir", help="where everything goes (default: runs/MODE, with --dry-run runs/dry-run)")
     add("--init", choices=["imagenet", "random"], default=Settings.init, help="the trunk at the start")
     add("--start_from", help="folder of a trained encoder.model and decoder.model to start from instead")
-    add("--entropy_only", action="store_true", help="train the entropy model, and leave the transforms")
+    text = "what is trained; decoder: synthesis and entropy model, on rounded latents; entropy: that model"
+    add("--part", choices=PARTS, default=Settings.part, help=text)
     add("--steps", type=int, default=Settings.steps, help="steps of the optimizer at most")
     add("--minutes", type=float, default=Settings.minutes, help="minutes at most; the nearer limit counts")
     add("--batch_size", type=int, default=Settings.batch_size, help="crops a step in each process")

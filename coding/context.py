@@ -56,7 +56,8 @@ class EntropyModel(nn.Module):
         self.from_features = nn.ModuleList(exact.Linear(width, hidden) for _ in self.steps)
         self.from_known = nn.ModuleList(exact.Linear(count, hidden, bias=False) for count in known[1:])
         self.rate2 = nn.ParameterList(torch.zeros(3, hidden) for _ in self.steps)
-        self.middle = nn.ModuleList(exact.Linear(hidden, hidden) for _ in slices)
+        self.residual1 = nn.ModuleList(exact.Linear(hidden, hidden) for _ in slices)
+        self.residual2 = nn.ModuleList(exact.Linear(hidden, hidden) for _ in slices)
         self.last = nn.ModuleList(exact.Linear(hidden, 2 * count) for count in slices)
         # The coarsest components of neighbours, brightness above all, are alike in themselves; in float64
         # when frozen.
@@ -97,8 +98,9 @@ class EntropyModel(nn.Module):
                 mean = self.prediction[step.number - 1](
                     canvas.values_around(step.sources, positions).to(x.dtype)
                 )
-        x = self.last[step.slice](exact.activate(self.middle[step.slice](exact.activate(x))))
-        shift, log_scale = x.chunk(2, 2)
+        x = exact.activate(x)
+        x = exact.activate(x + self.residual2[step.slice](exact.activate(self.residual1[step.slice](x))))
+        shift, log_scale = self.last[step.slice](x).chunk(2, 2)
         spread = _row(self.spread.split(self.slices, 1)[step.slice], t)
         mean = exact.settle(mean + shift * exact.power_of_two(spread))
         return mean, exact.settle(_bounded(log_scale + spread))

@@ -57,6 +57,30 @@ class Bank:
         return len(self.lowest)
 
     @property
+    def flat(self) -> np.ndarray:
+        """The frequencies of all alphabets one after the other, int16 (F,)."""
+        return self.frequencies[self.frequencies > 0]
+
+    @classmethod
+    def from_flat(
+        cls,
+        lowest: np.ndarray,
+        sizes: np.ndarray,
+        frequencies: np.ndarray,
+    ) -> "Bank":
+        """The bank of `lowest` and `flat` frequencies; sizes: of the alphabets, int16 (C,).
+
+        Raises ValueError when they do not make a bank.
+        """
+        if sizes.shape != lowest.shape or not ((sizes >= 2) & (sizes <= MAX_ALPHABET)).all():
+            raise ValueError("bank has the wrong shape")
+        if frequencies.shape != (sizes.sum(dtype=np.int64),):
+            raise ValueError("bank has the wrong shape")
+        rows = np.zeros((len(sizes), sizes.max()), frequencies.dtype)
+        rows[np.arange(sizes.max()) < sizes[:, None]] = frequencies
+        return cls(lowest, rows)
+
+    @property
     def sizes(self) -> np.ndarray:
         """Symbols in each model's alphabet, the escape included, int (C,)."""
         return np.count_nonzero(self.frequencies, axis=1)

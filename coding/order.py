@@ -3,18 +3,18 @@
 Slices of channels are coded one after the other, coarse components first. A slice takes one to four
 passes over the positions; a pass takes some of the positions of each 2x2 square:
 
-    quarters, for the first slice      halves, for the next two      whole, for all others
+    quarters, for the first slice      halves, for the next three    whole, for all others
             1 3                               1 2                            1 1
             4 2                               2 1                            1 1
 
 Around each position the entropy model sees what is known already: of the slice itself what earlier passes
-coded, of the slice before it what is near, of those before that the position alone. The position is o, and
-what is near is marked x:
+coded, of the slice before it what is near, of those before that the nearest of the first two slices, and the
+position alone of others. The position is o, and what is near is marked x:
 
     DIAMOND:               SMALL_DIAMOND:         BOX:         CROSS:
-    own, first slice       own, second slice      before,      own, third slice;
-                                                  second and   before, all
-                                                  third slice  others
+    own, first slice       own, second slice      before,      own, third and
+                                                  second and   fourth slice;
+                                                  third slice  before, all others
     . . x x x . .          . . . x . . .
     . x x x x x .          . . x x x . .
     x x x x x x x          . x x x x x .          x x x          . x .
@@ -56,6 +56,8 @@ QUARTERS = (((0, 0),), ((1, 1),), ((0, 1),), ((1, 0),))
 HALVES = (((0, 0), (1, 1)), ((0, 1), (1, 0)))
 WHOLE = (((0, 0), (0, 1), (1, 0), (1, 1)),)
 
+COARSE_SLICES = 2  # first ones, which are looked at beside the position too, however many slices later
+
 
 @dataclasses.dataclass(frozen=True)
 class SliceOrder:
@@ -75,6 +77,7 @@ SLICE_ORDERS = (
     SliceOrder(QUARTERS, DIAMOND, ()),
     SliceOrder(HALVES, SMALL_DIAMOND, BOX),
     SliceOrder(HALVES, CROSS, BOX),
+    SliceOrder(HALVES, CROSS, CROSS),
     SliceOrder(WHOLE, (), CROSS),
 )
 
@@ -115,7 +118,9 @@ def _sources(index, order, places, known):
     sources = [(index, own)] if own else []
     if index:
         sources.append((index - 1, order.before))
-    return tuple(sources + [(earlier, CENTER) for earlier in range(index - 1)])
+    for earlier in range(index - 1):
+        sources.append((earlier, CROSS if earlier < COARSE_SLICES else CENTER))
+    return tuple(sources)
 
 
 class Canvas:

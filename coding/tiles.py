@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 STRIDE = 16  # pixels to a side of one position of the latents
 TILE = 64  # latents a side, 1024 pixels
-HALO = 8  # latents a side, 128 pixels; analysis sees 105 pixels around a point, synthesis 7.25 latents
+HALO = 12  # latents a side, 192 pixels; analysis sees 177 pixels around a point, synthesis 9.25 latents
 
 Area = tuple[slice, slice]  # rows and columns
 

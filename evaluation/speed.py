@@ -81,7 +81,7 @@ def coder_lines(image: Image.Image, encoder: model.Encoder) -> Iterator[str]:
     The integers are coded with the trained models, and for comparison all with one model of equal shares.
     """
     config, coder = encoder.config, encoder.coder
-    real = encoder.latents_at(codec.analyse(Picture.from_image(image).rgb, encoder), 0.0)
+    real = codec.analyse(Picture.from_image(image).rgb, 0.0, encoder)
     integers, contexts = latents.symbols(coder.entropy_model, coder.kind, real, 0.0)
     yield from _engine_lines(f"{config.quantize_mode}, bank", integers, contexts, coder.bank)
 

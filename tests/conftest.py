@@ -18,16 +18,20 @@ from coding.tiles import STRIDE
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 SIZES = {
-    "hard": {"digits": (2, 1, 1), "slices": (1, 1, 1)},
-    "soft": {"digits": (1,) * 4, "slices": (1, 1, 2)},
-    "variable": {"digits": (1,) * 4, "slices": (1, 1, 1, 1)},
+    "hard": {"digits": (2, 1, 1), "slices": (1, 1, 1), "stages": ((4, 1, 1), (4, 1, 0), (4, 1, 0))},
+    "soft": {"digits": (1,) * 4, "slices": (1, 1, 2), "stages": ((4, 1, 1), (4, 1, 0), (4, 1, 0))},
+    "variable": {
+        "digits": (1,) * 5,
+        "slices": (1, 1, 1, 1, 1),
+        "stages": ((4, 0, 1), (4, 1, 0), (4, 1, 0), (4, 1, 0)),
+    },
 }
 STEPS = {"hard": 2.0, "soft": 0.2, "variable": 0.2}  # of quantization, for orthonormal components
 
 
 def small_config(mode):
     return model.ModelConfig(
-        mode, modes.MODES[mode].bits, widths=(4, 4, 4), entropy_widths=(3, 8, 8), **SIZES[mode]
+        mode, trunk_widths=(4, 4, 4), added_blocks=(1, 1, 1), entropy_widths=(3, 8, 8), **SIZES[mode]
     )
 
 
@@ -42,9 +46,10 @@ def build_transforms(mode, seed=0):
         make_linear_codec(analysis, synthesis, STEPS[mode])
         for layer in analysis.neck, synthesis.head, *entropy_model.last, *entropy_model.prediction:
             torch.nn.init.normal_(layer.weight, std=0.02 if layer in (analysis.neck, synthesis.head) else 0.1)
-        for parameter in (analysis.gain, *synthesis.modulation.parameters()) if mode == "variable" else ():
-            torch.nn.init.normal_(parameter, std=0.1)
-        synthesis.scale.copy_(analysis(pictures()).std((0, 2, 3)).clamp_min(0.1))
+        for name, parameter in (*analysis.named_parameters(), *synthesis.named_parameters()):
+            if name == "gain" or "modulation" in name:
+                torch.nn.init.normal_(parameter, std=0.1)
+        synthesis.scale.copy_(analysis(pictures(), torch.zeros(4)).std((0, 2, 3)).clamp_min(0.1))
         entropy_model.spread[0] = synthesis.scale.log2()
     return analysis, synthesis, entropy_model
 
@@ -57,7 +62,7 @@ def make_linear_codec(analysis, synthesis, step):
         basis[channel, channel] = 1 / STRIDE
     if channels > 3:
         basis[3, :, : STRIDE // 2], basis[3, :, STRIDE // 2 :] = 3**-0.5 / STRIDE, -(3**-0.5) / STRIDE
-    analysis.linear.weight.copy_(basis / step)
+    analysis.linear.weight.copy_((basis / step).flatten(1)[:, :, None, None])
     synthesis.linear.weight.copy_((basis * step).flatten(1).T[:, :, None, None])
     for layer in analysis.linear, synthesis.linear:
         torch.nn.init.zeros_(layer.bias)

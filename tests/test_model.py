@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import model
-from coding import entropy, modes
+from coding import entropy
 from coding.latents import LatentCoder
 from conftest import build_pair, build_transforms, pictures
 
@@ -27,8 +27,8 @@ def test_save_and_load_give_the_same_outputs(tmp_path, pair):
     encoder2, decoder2 = saved(pair, tmp_path)
     x, t = torch.rand(1, 3, 32, 48), torch.zeros(1)
     with torch.inference_mode():
-        y = encoder.transform(x)
-        assert torch.allclose(encoder2.transform(x), y, atol=1e-5)
+        y = encoder.transform(x, t)
+        assert torch.allclose(encoder2.transform(x, t), y, atol=1e-5)
         assert torch.allclose(decoder2.transform(y, t), decoder.transform(y, t), atol=1e-4)
     assert encoder2.config == encoder.config and encoder2.lambda_ == encoder.lambda_
     assert encoder2.decoder_id == encoder.decoder_id == decoder2.id == decoder.id
@@ -41,9 +41,9 @@ def test_a_pair_that_was_saved_codes_the_same(tmp_path, pair):
     encoder, decoder = pair
     encoder2, decoder2 = saved(pair, tmp_path)
     with torch.inference_mode():
-        y = encoder.transform(pictures()[:1])
-    payload = encoder.coder.encode(encoder.latents_at(y, 0.0), 0.0)
-    assert encoder2.coder.encode(encoder2.latents_at(y, 0.0), 0.0) == payload
+        y = encoder.transform(pictures()[:1], torch.zeros(1))
+    payload = encoder.coder.encode(encoder.latents_of(y), 0.0)
+    assert encoder2.coder.encode(encoder2.latents_of(y), 0.0) == payload
     assert torch.equal(
         decoder2.coder.decode(payload, (4, 4), 0.0).y, decoder.coder.decode(payload, (4, 4), 0.0).y
     )
@@ -66,7 +66,7 @@ def test_adaptive_models_are_fitted_to_the_pictures():
     nothing = np.zeros(0, int)
     unfitted = LatentCoder(entropy_model, kind, build_bank(kind, entropy_model, nothing))
     with torch.inference_mode():
-        samples = [encoder.latents_at(encoder.transform(x), 0.0) for x in pictures().split(1)]
+        samples = [encoder.latents_of(encoder.transform(x, torch.zeros(1))) for x in pictures().split(1)]
     fitted_size, size = (
         sum(bits.sum() for latents in samples for bits in coder.code_lengths(latents, 0.0))
         for coder in (encoder.coder, unfitted)
@@ -109,20 +109,6 @@ def test_weights_that_half_precision_cannot_hold_are_not_saved(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize("mode", modes.MODES)
-def test_the_rate_has_a_place_in_the_files_of_modes_that_have_rates(mode):
-    analysis, synthesis, _ = build_transforms(mode)
-    of_the_rate = {
-        name
-        for module in (analysis, synthesis)
-        for name in module.state_dict()
-        if name.startswith(("gain", "modulation"))
-    }
-    assert of_the_rate == (
-        set() if modes.MODES[mode].is_fixed else {"gain", *(f"modulation.{place}" for place in range(4))}
-    )
-
-
 class Bomb:
     def __init__(self, path):
         self.path = path
@@ -152,7 +138,7 @@ def test_a_pickle_with_code_is_refused_and_not_run(tmp_path):
         {},
         {"format": "other"},
         {"format": model.FORMAT, "kind": "encoder"},
-        {"format": model.FORMAT, "kind": "encoder", "config": {"B": 2}},
+        {"format": model.FORMAT, "kind": "encoder", "config": {"digits": (1,)}},
     ],
 )
 def test_foreign_files_are_model_errors(tmp_path, content):
@@ -170,20 +156,16 @@ def test_a_model_cannot_ask_for_more_slices_than_are_of_use(slices):
 @pytest.mark.parametrize(
     "change",
     [
-        {"config": {"quantize_mode": "hard", "B": 2, "digits": (1,) * 32, "widths": (10**6, 10**6, 10**6)}},
-        {"config": {"quantize_mode": "hard", "B": -1, "digits": (1,) * 4, "widths": (4, 4, 4)}},
-        {
-            "config": {
-                "quantize_mode": "soft",
-                "B": 10,
-                "digits": (1.0,) * 4,
-                "widths": (4, 4, 4),
-                "slices": (1, 1, 2),
-                "entropy_widths": (3, 8, 8),
-            }
-        },
+        {"config": {"quantize_mode": "hard"}},
         {"bank": None},
         {"bank": {"lowest": torch.zeros(4)}},
+        {
+            "bank": {
+                "lowest": torch.zeros(4, dtype=torch.int32),
+                "sizes": torch.full((4,), 2000, dtype=torch.int16),
+                "frequencies": torch.ones(8, dtype=torch.int16),
+            }
+        },
         {"weights": {}},
         {"model_id": "x"},
         {"lambda": None},
@@ -193,6 +175,33 @@ def test_files_with_absurd_fields_are_model_errors(tmp_path, soft_pair, change):
     soft_pair[0].save(str(tmp_path / "good.model"))
     content = torch.load(tmp_path / "good.model", weights_only=True)
     torch.save({**content, **change}, tmp_path / "bad.model")
+    with pytest.raises(model.ModelError):
+        model.Encoder.load(tmp_path / "bad.model")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"quantize_mode": "other"},
+        {"digits": (1.0,) * 4},
+        {"digits": (5,) * 4},
+        {"trunk_widths": (10**6, 10**6, 10**6)},
+        {"trunk_widths": (4, 4)},
+        {"added_blocks": (1, 1, 10**6)},
+        {"added_blocks": (-1, 1, 1)},
+        {"stages": ()},
+        {"stages": ((4, 1, 1),) * 5},
+        {"stages": ((10**6, 1, 1),)},
+        {"stages": ((4, 10**6, 1),)},
+        {"stages": ((4, 1),)},
+        {"entropy_widths": (3, 8, 0)},
+    ],
+)
+def test_a_model_cannot_ask_for_what_is_of_no_use(tmp_path, soft_pair, change):
+    soft_pair[0].save(str(tmp_path / "good.model"))
+    content = torch.load(tmp_path / "good.model", weights_only=True)
+    content["config"] |= change
+    torch.save(content, tmp_path / "bad.model")
     with pytest.raises(model.ModelError):
         model.Encoder.load(tmp_path / "bad.model")
 
@@ -217,18 +226,3 @@ def test_missing_and_empty_files_are_model_errors(tmp_path):
     for path in tmp_path / "none", tmp_path / "empty", tmp_path:
         with pytest.raises(model.ModelError):
             model.Encoder.load(path)
-
-
-def test_the_trunk_takes_the_names_and_shapes_of_torchvision():
-    from torchvision.models import resnet18
-
-    theirs = {n: t.shape for n, t in resnet18().state_dict().items() if not n.startswith(("layer4", "fc"))}
-    ours = {n: t.shape for n, t in model.AnalysisTransform(model.default_config("hard")).state_dict().items()}
-    assert theirs.items() <= ours.items()
-    assert {name.split(".")[0] for name in set(ours) - set(theirs)} == {"neck", "linear", "hyper"}
-
-
-def test_an_embedding_of_512_pixels_squared_has_32768_numbers():
-    analysis = model.AnalysisTransform(model.default_config("soft")).eval()
-    with torch.inference_mode():
-        assert np.prod(analysis(torch.rand(1, 3, 512, 512)).shape) == 32_768

@@ -16,7 +16,7 @@ from training import data
 from training.export import export
 from training.log import Bar, Interval, RunLog
 from training.loss import distortion, evaluate
-from training.optimizer import clip_gradients, set_learning_rate
+from training.optimizer import Optimizer
 from training.run import Run, read_checkpoint
 from training.settings import MULTIPLE, Settings
 from training.workers import Interrupt, Workers
@@ -49,7 +49,7 @@ def train(settings: Settings, workers: Workers) -> bool:
     interrupt, interrupted, progress, clock = Interrupt(), False, run.progress, time.monotonic()
     while progress < 1 and not interrupted:
         x = draw(crops, settings, run.step, workers.rank)  # (N, 3, crop, crop)
-        bpp, mse = train_step(network, run.optimizer, x, settings.lambda_, progress, run.frozen, bfloat16)
+        bpp, mse = train_step(network, run.optimizer, x, settings.lambda_, progress, bfloat16)
         interval.add(bpp, mse)
         now = time.monotonic()
         run.advance(now - clock)
@@ -100,11 +100,10 @@ def draw(crops: data.Crops, settings: Settings, step: int, rank: int) -> torch.T
 
 def train_step(
     network: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     x: torch.Tensor,
     lambda_: float,
     progress: float,
-    frozen: bool = False,
     bfloat16: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """One step; returns bits per pixel and mean squared error before it, both scalars without gradient.
@@ -114,18 +113,15 @@ def train_step(
     x: pixels (N, 3, crop, crop) in [0, 1]
     lambda_: weight of the distortion
     progress: the share of the run that is done, in [0, 1]
-    frozen: whether batch norm keeps its statistics
     bfloat16: whether the networks compute in it
     """
-    set_learning_rate(optimizer, progress)
+    optimizer.set_learning_rate(progress)
     network.train()
-    getattr(network, "module", network).analysis.train(not frozen)
     with torch.autocast(x.device.type, torch.bfloat16, enabled=bfloat16):
         bpp, mse, clipped = network(x)
         loss = distortion(mse, lambda_) + bpp + clipped
-    optimizer.zero_grad(set_to_none=True)
+    optimizer.zero_grad()
     loss.backward()
-    clip_gradients(optimizer)
     optimizer.step()
     return bpp.detach(), mse.detach()
 
@@ -138,7 +134,7 @@ def validate(run: Run, held_out: list[np.ndarray]) -> dict[str, float]:
 
     Returns fields of the log.
     """
-    row = {"minutes": run.elapsed / 60, "learning_rate": run.optimizer.param_groups[0]["lr"]}
+    row = {"minutes": run.elapsed / 60, "learning_rate": run.optimizer.groups[0]["lr"]}
     if not held_out:
         return row
     bpp, psnr = evaluate(run.average.module, held_out, next(run.model.parameters()).device)

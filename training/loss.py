@@ -12,7 +12,6 @@ from coding.context import EntropyModel
 from coding.modes import Mode
 from model import AnalysisTransform, ModelConfig, SynthesisTransform, make_entropy_model
 from quantize import straight_through
-from training.optimizer import group_of
 from training.settings import MULTIPLE
 
 
@@ -43,16 +42,16 @@ class RateDistortion(nn.Module):
     mode t is 0.
     """
 
-    def __init__(self, networks: Networks, entropy_only: bool = False):
+    def __init__(self, networks: Networks, part: str = "all"):
         """
         networks: that are trained
-        entropy_only: train the entropy model alone
+        part: of them that is trained, "all", "decoder" (synthesis and entropy model) or "entropy" (model)
         """
         super().__init__()
         self.analysis, self.synthesis = networks.analysis, networks.synthesis
-        self.entropy_model, self.entropy_only = networks.entropy_model, entropy_only
+        self.entropy_model, self.part = networks.entropy_model, part
         for name, parameter in self.named_parameters():
-            parameter.requires_grad_(not entropy_only or group_of(name) == "entropy")
+            parameter.requires_grad_(part == "all" or belongs_to(name, part))
 
     @property
     def config(self) -> ModelConfig:
@@ -76,15 +75,14 @@ class RateDistortion(nn.Module):
         def rounding(distance, mean, log_scale):
             return straight_through(kind.round(distance, mean, log_scale), distance)
 
-        y = self.analysis(x)  # (N, K, H/16, W/16)
+        unclipped = self.analysis(x, t)  # (N, K, H/16, W/16)
         with torch.autocast(x.device.type, enabled=False):  # bfloat16 does not hold the integers of a latent
-            scaled = self.analysis.scale(y, t)
-            y = kind.clip(scaled)
+            y = kind.clip(unclipped)
             z = self.analysis.hyper_latents(y)
             bits_z, bits_y, quantized = self.entropy_model.quantize(y, z, t, rounding, noise)
             # A clipped latent gets no gradient from rate and distortion; this term leads it back.
-            clipped = (scaled - y).square().mean()
-        if self.entropy_only:
+            clipped = (unclipped - y).square().mean()
+        if self.part == "entropy":
             # The entropy model changes what latents cost, and hardly what they are.
             quantized = quantized.detach()
         decoded = self.synthesis(quantized, t)
@@ -101,9 +99,18 @@ class RateDistortion(nn.Module):
         mode = self.config.mode
         numbers = torch.randint(mode.numbers.start, mode.numbers.stop, (len(x),), device=x.device)
         t = mode.rate(numbers)
-        # Through noise the rate's gradients reach the transforms; the entropy model alone sees what is coded.
-        bpp, mse, clipped = self.rate_and_distortion(x, t, noise=not self.entropy_only)
+        # Through noise the rate's gradients reach the analysis; without it the rate is of what is coded.
+        bpp, mse, clipped = self.rate_and_distortion(x, t, noise=self.part == "all")
         return (bpp * 2**-t).mean(), (mse * 2**t).mean(), clipped
+
+
+def belongs_to(parameter: str, part: str) -> bool:
+    """Whether a parameter of RateDistortion, such as "analysis.neck.weight", is of a part.
+
+    part: "entropy" or "decoder"; the latter has the entropy model too
+    """
+    module, name = parameter.split(".")[:2]
+    return module == "entropy_model" or name == "hyper" or (part == "decoder" and module == "synthesis")
 
 
 def distortion(mse, lambda_: float):

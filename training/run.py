@@ -15,7 +15,7 @@ from model import ModelConfig
 from training import start
 from training.data import Crops
 from training.loss import Networks, RateDistortion
-from training.optimizer import build_optimizer, restore_optimizer
+from training.optimizer import Optimizer
 from training.settings import DRY_RUN, Settings
 
 
@@ -26,35 +26,32 @@ class Run:
     model: the RateDistortion that is trained
     average: AveragedModel of it, which is measured and exported
     optimizer: of its parameters
-    frozen: whether batch norm keeps its statistics
     step: steps done
     elapsed: seconds that they took, of all calls together
     best: the least loss of a validation
     """
 
-    def __init__(
-        self, settings: Settings, rate_distortion: RateDistortion, frozen: bool, device: torch.device
-    ):
-        self.settings, self.frozen = settings, frozen
+    def __init__(self, settings: Settings, rate_distortion: RateDistortion, device: torch.device):
+        self.settings = settings
         self.model = rate_distortion.to(device, memory_format=torch.channels_last)
         self.average = averaged(self.model)
-        self.optimizer = build_optimizer(self.model, settings.lr)
+        self.optimizer = Optimizer(self.model, settings.lr)
         self.step, self.elapsed, self.best = 0, 0.0, math.inf
 
     @classmethod
     def begin(cls, settings: Settings, crops: Crops, device: torch.device) -> "Run":
         """A run before its first step, fitted to some of the crops."""
         pixels = crops.sample(settings.crops_of_start, np.random.default_rng(settings.seed)).cpu()
-        return cls(settings, start.first_model(settings, pixels), bool(settings.start_from), device)
+        return cls(settings, start.first_model(settings, pixels), device)
 
     @classmethod
     def restore(cls, settings: Settings, saved: dict, device: torch.device) -> "Run":
         """The run of a checkpoint, with limits and learning rate of `settings`."""
         networks = Networks.untrained(ModelConfig(**saved["config"]))
-        run = cls(settings, RateDistortion(networks, settings.entropy_only), saved["frozen"], device)
+        run = cls(settings, RateDistortion(networks, settings.part), device)
         run.model.load_state_dict(saved["model"])
         run.average.load_state_dict(saved["average"])
-        restore_optimizer(run.optimizer, saved["optimizer"])
+        run.optimizer.load_state_dict(saved["optimizer"])
         run.step, run.elapsed, run.best = saved["step"], saved["elapsed"], saved["best"]
         return run
 
@@ -75,7 +72,6 @@ class Run:
             self.settings.path("last.pt"),
             {
                 "config": dataclasses.asdict(self.model.config),
-                "frozen": self.frozen,
                 "model": self.model.state_dict(),
                 "average": self.average.state_dict(),
                 "optimizer": self.optimizer.state_dict(),

@@ -9,6 +9,7 @@ from coding.modes import MODES
 from coding.order import HYPER_STRIDE
 from coding.tiles import STRIDE
 
+PARTS = ("all", "decoder", "entropy")
 MULTIPLE = STRIDE * HYPER_STRIDE  # pixels; sides of crops and of validation images are multiples of it
 DRY_RUN = os.path.join("runs", "dry-run")  # the one folder whose run is overwritten
 DRY_RUN_IMAGES = 16
@@ -26,7 +27,8 @@ class Settings:
     output_dir: folder of everything that is written; None for one of the mode's name in runs/
     init: the trunk at the start, "imagenet" for torchvision's weights or "random"
     start_from: folder of a trained pair to start from instead, or None
-    entropy_only: train the entropy model alone, and leave the transforms as they are
+    part: what is trained: "all", "decoder" (synthesis and entropy model, on rounded latents) or "entropy"
+    (the entropy model)
     steps, minutes: limits; the learning rate follows whichever is nearer
     batch_size: crops of a step in each process
     crop: side of a crop in pixels, a multiple of MULTIPLE
@@ -45,12 +47,12 @@ class Settings:
     output_dir: str | None = None
     init: str = "imagenet"
     start_from: str | None = None
-    entropy_only: bool = False
+    part: str = "all"
     steps: int = 100_000
     minutes: float = math.inf
     batch_size: int = 8
     crop: int = 256
-    lr: float = 1e-3
+    lr: float = 1.5e-3
     val_every: int = 500
     seed: int = 0
     precision: str = "auto"

@@ -1,8 +1,8 @@
 """Where training starts: a linear codec that works before the first step, or a trained pair.
 
 `first_model` chooses among the starts. `from_principal_components` gives both transforms' linear paths the
-best linear code of 16x16 patches. `from_pair` takes a trained pair as it is; `coarsen` prepares one for the
-five levels of hard mode, `widen` one of soft mode for variable mode.
+best linear code of 16x16 patches. `from_pair` takes a trained pair as it is; `coarsen` prepares one of soft
+mode for the five levels of hard mode.
 """
 
 import copy
@@ -19,6 +19,8 @@ from model import AnalysisTransform, Decoder, Encoder, ModelConfig, default_conf
 from training.loss import Networks, RateDistortion
 from training.settings import Settings
 
+BATCH_NORM_EPSILON = 1e-5  # of torchvision's
+
 
 def first_model(settings: Settings, pixels: torch.Tensor) -> RateDistortion:
     """The RateDistortion before the first step; pixels: crops (N, 3, H, W) in [0, 1] that it is fitted to.
@@ -27,7 +29,7 @@ def first_model(settings: Settings, pixels: torch.Tensor) -> RateDistortion:
     and model.ModelError for files that hold no model.
     """
     start = from_pair if settings.start_from else from_principal_components
-    return RateDistortion(start(settings, pixels), settings.entropy_only)
+    return RateDistortion(start(settings, pixels), settings.part)
 
 
 def from_principal_components(settings: Settings, pixels: torch.Tensor) -> Networks:
@@ -51,10 +53,8 @@ def from_pair(settings: Settings, pixels: torch.Tensor) -> Networks:
     networks = Networks(encoder.transform, decoder.transform, entropy_model)
     if encoder.config.mode.name == mode:
         return networks
-    if encoder.config.mode.name != "soft":
+    if (encoder.config.mode.name, mode) != ("soft", "hard"):
         raise UserError(f"{settings.start_from} holds a model for --quantize_mode={encoder.config.mode.name}")
-    if mode == "variable":
-        return widen(networks, config, pixels, fine_step(settings.lambda_))
     # Distortion at fine quantization is in proportion to the square of the step.
     return coarsen(networks, config, pixels, step=(encoder.lambda_ / settings.lambda_) ** 0.5)
 
@@ -74,8 +74,22 @@ def load_imagenet(analysis: AnalysisTransform):
         raise UserError(
             f"the ImageNet weights could not be downloaded ({error}); use --init random"
         ) from error
-    trunk = {name: t for name, t in weights.items() if not name.startswith(("layer4", "fc"))}
-    analysis.load_state_dict(trunk, strict=False)
+    analysis.load_state_dict(fold_batch_norms(weights), strict=False)
+
+
+def fold_batch_norms(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Weights of the trunk of torchvision's ResNet18, with batch norms as parts of the convolutions."""
+    folded = {}
+    for name in weights:
+        if not name.endswith("running_var") or name.startswith("layer4"):
+            continue
+        norm = name.removesuffix(".running_var")  # such as layer2.0.bn1, and layer2.0.downsample.1
+        convolution = norm.replace("bn", "conv").replace("downsample.1", "downsample.0")
+        scale = weights[f"{norm}.weight"] / (weights[f"{norm}.running_var"] + BATCH_NORM_EPSILON).sqrt()
+        ours = convolution.removesuffix(".0")
+        folded[f"{ours}.weight"] = weights[f"{convolution}.weight"] * scale.view(-1, 1, 1, 1)
+        folded[f"{ours}.bias"] = weights[f"{norm}.bias"] - weights[f"{norm}.running_mean"] * scale
+    return folded
 
 
 def patches_of(pixels: torch.Tensor) -> torch.Tensor:
@@ -110,7 +124,8 @@ def set_principal_components(networks: Networks, pixels: torch.Tensor, step: flo
 @torch.no_grad()
 def latents(analysis: AnalysisTransform, pixels: torch.Tensor, batch_size: int = 8) -> torch.Tensor:
     """Latents at t = 0, (K, N * H/16 * W/16), of pixels (N, 3, H, W), `batch_size` of them at a time."""
-    y = torch.cat([analysis(part) for part in pixels.split(batch_size)])
+    t = torch.zeros(1)
+    y = torch.cat([analysis(part, t) for part in pixels.split(batch_size)])
     return y.transpose(0, 1).flatten(1)
 
 
@@ -189,82 +204,34 @@ def coarsen(networks: Networks, config: ModelConfig, pixels: torch.Tensor, step:
 
 
 def _coarse_analysis(analysis, keep, mean, step):
-    """The weights of an analysis transform for the components `keep`, less their mean (K,), in new steps."""
+    """The weights of an analysis transform for the components `keep`, less their mean (K,), in new steps.
+
+    The gain is in the weights then.
+    """
     state = _without_hyper(analysis)
+    factor = torch.exp2(state.pop("gain")[0][keep]) / step
     for layer in "neck", "linear":
-        state[f"{layer}.weight"] = state[f"{layer}.weight"][keep] / step
-        state[f"{layer}.bias"] = state[f"{layer}.bias"][keep] / step
+        state[f"{layer}.weight"] = state[f"{layer}.weight"][keep] * factor.view(-1, 1, 1, 1)
+        state[f"{layer}.bias"] = state[f"{layer}.bias"][keep] * factor
     state["linear.bias"] = state["linear.bias"] - mean[keep] / step
     return state
 
 
 def _coarse_synthesis(synthesis, keep, mean, step):
     """The weights of a synthesis transform for what `_coarse_analysis` gives."""
+    state, neck = synthesis.state_dict(), "stages.0.enter"
+    unit = torch.exp2(-state["gain"][0])  # what a quantization step is worth, (K,)
     # The mean of every component, also of those that are gone, moves into the biases.
-    state = synthesis.state_dict()
-    state["neck.bias"] = state["neck.bias"] + state["neck.weight"].flatten(1) @ (mean / synthesis.scale)
-    state["linear.bias"] = state["linear.bias"] + state["linear.weight"].flatten(1) @ mean
-    state["neck.weight"] = state["neck.weight"][:, keep]
-    state["linear.weight"] = state["linear.weight"][:, keep] * step
-    state["scale"] = state["scale"][keep] / step
+    for layer, level in (neck, mean * unit / synthesis.scale), ("linear", mean * unit):
+        state[f"{layer}.bias"] = state[f"{layer}.bias"] + state[f"{layer}.weight"].flatten(1) @ level
+        state[f"{layer}.weight"] = state[f"{layer}.weight"][:, keep]
+    new_unit = unit[keep] * step
+    state["linear.weight"] = state["linear.weight"] * new_unit.view(1, -1, 1, 1)
+    state["scale"] = state["scale"][keep] / new_unit
+    state["gain"] = torch.zeros(3, len(keep))
     return state
 
 
 def _without_hyper(analysis):
     """The state of an analysis transform but for the layers of z, which other components make useless."""
     return {name: t for name, t in analysis.state_dict().items() if not name.startswith("hyper.")}
-
-
-@torch.no_grad()
-def widen(networks: Networks, config: ModelConfig, pixels: torch.Tensor, step: float) -> Networks:
-    """Networks of variable mode with the weights of soft mode's, and more components.
-
-    networks: of soft mode
-    config: of the result
-    pixels: (N, 3, H, W) in [0, 1]
-    step: quantization step of the further components, in [0, 1] units
-
-    The further components are the principal ones of what the linear paths leave. The networks' ends start
-    at zero, since what they added for few components stands in the way of more; their trunks keep what
-    they know. The entropy model is told the spread of all.
-    """
-    analysis, synthesis, known = networks.analysis, networks.synthesis, networks.config.channels
-    patches = patches_of(pixels)  # (P, 768)
-    coded = patches @ analysis.linear.weight.flatten(1).T + analysis.linear.bias  # (P, K)
-    left = (patches - coded @ synthesis.linear.weight.flatten(1).T - synthesis.linear.bias).double()
-    mean, basis = principal_directions(left, config.channels - known)  # (768,), (768, more)
-    mean, basis = mean.float(), basis.float()
-
-    wide = Networks.untrained(config)
-    wide.analysis.load_state_dict(_wide_analysis(networks, basis, mean, step), strict=False)
-    wide.synthesis.load_state_dict(_wide_synthesis(synthesis, basis, mean, step), strict=False)
-    wide.analysis.eval()
-    set_scale(wide, pixels)
-    wide.synthesis.neck.weight[:, :known] *= (wide.synthesis.scale[:known] / synthesis.scale).view(
-        1, -1, 1, 1
-    )
-    return wide
-
-
-def _wide_analysis(networks, basis, mean, step):
-    """The weights of an analysis transform with more components: a basis (768, more), less a mean (768,)."""
-    analysis, synthesis = networks.analysis.linear, networks.synthesis.linear
-    to_latents, to_pixels = analysis.weight.flatten(1), synthesis.weight.flatten(1)  # (K, 768), (768, K)
-    more = (basis.T - basis.T @ to_pixels @ to_latents) / step
-    bias = -basis.T @ (to_pixels @ analysis.bias + synthesis.bias + mean) / step
-    state = _without_hyper(networks.analysis)
-    state["linear.weight"] = torch.cat([to_latents, more]).unflatten(1, analysis.weight.shape[1:])
-    state["linear.bias"] = torch.cat([state["linear.bias"], bias])
-    del state["neck.weight"], state["neck.bias"]
-    return state
-
-
-def _wide_synthesis(synthesis, basis, mean, step):
-    """The weights of a synthesis transform for what `_wide_analysis` gives."""
-    state = synthesis.state_dict()
-    neck, linear = state["neck.weight"], state["linear.weight"]  # (256, K, 1, 1), (768, K, 1, 1)
-    state["neck.weight"] = torch.cat([neck, neck.new_zeros(len(neck), basis.shape[1], 1, 1)], 1)
-    state["linear.weight"] = torch.cat([linear, basis[:, :, None, None] * step], 1)
-    state["linear.bias"] = state["linear.bias"] + mean
-    del state["scale"], state["head.weight"], state["head.bias"]
-    return state

@@ -54,10 +54,10 @@ def test_a_float32_layer_equals_integer_arithmetic(size):
     """Inputs of the largest magnitude that `activate` and `signed_log` give, of both signs, in as many terms
     as are used."""
     torch.manual_seed(0)
-    layer = exact.Linear(608, 7)
+    layer = exact.Linear(864, 7)
     layer.weight.data.mul_(size / layer.weight.data.abs().max())
     exact.freeze(layer)
-    x = torch.rand(5, 608, dtype=torch.float64) * 2 - 1
+    x = torch.rand(5, 864, dtype=torch.float64) * 2 - 1
     x[0] = layer.weight[0].sign()  # as far from zero as it goes
     x = (x * exact.MOST_INPUT * 64).round() / 64
     y = layer(x)
@@ -79,8 +79,8 @@ def test_large_float32_products_equal_those_of_float64():
     """In the shapes of the shipped model, where libraries divide the work in other ways than for small
     ones."""
     torch.manual_seed(0)
-    layer = exact.freeze(exact.Linear(608, 160))
-    x = (torch.rand(1, 1536, 608, dtype=torch.float64) * 64 - 32).mul(64).round().div(64)
+    layer = exact.freeze(exact.Linear(864, 160))
+    x = (torch.rand(1, 1536, 864, dtype=torch.float64) * 64 - 32).mul(64).round().div(64)
     expected = torch.nn.functional.linear(x, layer.weight.double(), layer.bias.double())
     threads = torch.get_num_threads()
     try:
@@ -96,7 +96,7 @@ def test_where_float32_gives_up_digits_float64_gives_the_same(monkeypatch):
     entropy_model = build_pair("variable")[0].coder.entropy_model
     z, y = (
         torch.ones(1, 3, 2, 2).double(),
-        torch.linspace(-90, 90, 4 * 64, dtype=torch.float64).view(1, 4, 8, 8),
+        torch.linspace(-90, 90, 5 * 64, dtype=torch.float64).view(1, 5, 8, 8),
     )
     expected = parameters(exact.suit(entropy_model), y, z, torch.zeros(1, dtype=torch.float64))
     assert torch.float32 in {p.dtype for p in entropy_model.parameters()}
@@ -175,7 +175,7 @@ def parameters(entropy_model, y, z, t):
 def test_contexts_do_not_depend_on_threads_order_or_the_path_of_convolution(entropy_model):
     random = np.random.default_rng(0)
     z = torch.from_numpy(random.integers(-20, 20, (1, 3, 3, 4))).double()
-    y = torch.from_numpy(random.integers(-9000, 9000, (1, 4, 12, 16))).double() / 16
+    y = torch.from_numpy(random.integers(-9000, 9000, (1, 5, 12, 16))).double() / 16
     t = torch.tensor([37 / 64], dtype=torch.float64)
     expected = parameters(entropy_model, y, z, t)
 
@@ -192,20 +192,20 @@ def test_contexts_do_not_depend_on_threads_order_or_the_path_of_convolution(entr
 
     # The same sums in another order: hidden channels change places.
     other = copy.deepcopy(entropy_model)
-    order = torch.randperm(entropy_model.middle[0].in_features, generator=torch.Generator().manual_seed(0))
-    for layer in (*other.from_features, *other.from_known):
+    order = torch.randperm(entropy_model.last[0].in_features, generator=torch.Generator().manual_seed(0))
+    for layer in (*other.from_features, *other.from_known, *other.residual2):
         layer.weight.copy_(layer.weight[order])
         if layer.bias is not None:
             layer.bias.copy_(layer.bias[order])
     for coefficients in other.rate2:
         coefficients.copy_(coefficients[:, order])
-    for layer in other.middle:
+    for layer in (*other.residual1, *other.last):
         layer.weight.copy_(layer.weight[:, order])
     assert all(map(torch.equal, parameters(other, y, z, t), expected))
 
 
 def test_everything_that_chooses_a_context_is_on_its_grid(entropy_model):
-    z, y = torch.ones(1, 3, 1, 1).double(), torch.full((1, 4, 4, 4), 3.25).double()
+    z, y = torch.ones(1, 3, 1, 1).double(), torch.full((1, 5, 4, 4), 3.25).double()
     for p in parameters(entropy_model, y, z, torch.tensor([-1.25], dtype=torch.float64)):
         assert p.dtype == torch.float64 and torch.equal((p * A).round(), p * A)
 

@@ -159,7 +159,7 @@ def test_latents_far_outside_their_digits_are_clipped_to_integers_of_the_range(f
     encoder = fixed_pair[0]
     digits, B = encoder.config.digits, encoder.config.B
     y = torch.tensor([-1e4, 1e4, 3e5, -0.4])[: len(digits)].view(1, -1, 1, 1)
-    coded = encoder.latents_at(y, 0.0)
+    coded = encoder.latents_of(y)
     quantized = encoder.coder.decode(encoder.coder.encode(coded, 0.0), (1, 1), 0.0).y
     assert quantized.flatten()[:2].tolist() == [-encoder.coder.kind.limits[0], encoder.coder.kind.limits[1]]
     integers = quantize.to_integers(quantized, digits, B)

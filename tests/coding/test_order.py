@@ -45,8 +45,8 @@ def test_the_neighbourhoods_are_those_that_are_drawn():
 class Recorder(torch.nn.Module):
     """An entropy model that says the same of everything."""
 
-    slices = (1, 1, 1, 1)
-    steps = order.coding_steps(4)
+    slices = (1,) * 5
+    steps = order.coding_steps(5)
 
     def features(self, z, t):
         return z.new_zeros(len(z), 1, 4 * z.shape[2], 4 * z.shape[3])
@@ -70,7 +70,8 @@ def test_slice_by_slice_and_pass_by_pass_in_bands_of_rows():
         0: [(0, 0, 1), (1, 1, 1), (0, 1, 1), (1, 0, 1)],
         1: [(0, 0, 2), (0, 1, 2)],
         2: [(0, 0, 2), (0, 1, 2)],
-        3: [(0, 0, 4)],
+        3: [(0, 0, 2), (0, 1, 2)],
+        4: [(0, 0, 4)],
     }
     assert seen == [
         (index, 200 * (top + row) + column, share * height * 50)
@@ -83,7 +84,7 @@ def test_slice_by_slice_and_pass_by_pass_in_bands_of_rows():
 @torch.no_grad()
 @pytest.mark.parametrize("rows, columns, band", [(1, 1, None), (5, 3, 2), (8, 6, 4)])
 def test_what_is_put_is_what_the_walk_gives(rows, columns, band):
-    y = torch.arange(4.0 * rows * columns).view(1, 4, rows, columns)
+    y = torch.arange(5.0 * rows * columns).view(1, 5, rows, columns)
     steps, slices = walk(rows, columns, band), [order.to_rows(part) for part in y.split(1, 1)]
     for group in steps:
         steps.put(group, group.of(slices))

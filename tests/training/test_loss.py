@@ -10,7 +10,7 @@ from training import loss
 def test_a_clipped_latent_is_led_back_by_the_penalty_alone():
     networks = loss.Networks(*build_transforms("hard"))
     y = torch.tensor([[40.0, 1.3, -9.0]]).view(1, 3, 1, 1).expand(1, 3, 4, 4).clone().requires_grad_()
-    networks.analysis.forward = lambda x: y
+    networks.analysis.forward = lambda x, t: y
     bpp, mse, clipped = loss.RateDistortion(networks)(torch.rand(1, 3, 64, 64))
     outside = torch.tensor([True, False, True])
     (bpp + mse).backward(retain_graph=True)
@@ -21,12 +21,21 @@ def test_a_clipped_latent_is_led_back_by_the_penalty_alone():
 
 
 def test_only_the_entropy_model_learns_where_it_is_trained_alone():
-    rate_distortion = loss.RateDistortion(loss.Networks(*build_transforms("variable")), entropy_only=True)
+    rate_distortion = loss.RateDistortion(loss.Networks(*build_transforms("variable")), part="entropy")
     bpp, mse, _ = rate_distortion(torch.rand(2, 3, 64, 64))
     (bpp + mse).backward()
     learning = {name for name, parameter in rate_distortion.named_parameters() if parameter.grad is not None}
     assert learning and {name.split(".")[0] for name in learning} == {"analysis", "entropy_model"}
     assert all(name.startswith(("entropy_model.", "analysis.hyper.")) for name in learning)
+
+
+def test_the_analysis_transform_stays_where_the_decoder_is_trained():
+    rate_distortion = loss.RateDistortion(loss.Networks(*build_transforms("variable")), part="decoder")
+    bpp, mse, _ = rate_distortion(torch.rand(2, 3, 64, 64))
+    (bpp + mse).backward()
+    learning = {name for name, parameter in rate_distortion.named_parameters() if parameter.grad is not None}
+    assert any(name.startswith("synthesis.") for name in learning)
+    assert all(name.startswith(("entropy_model.", "synthesis.", "analysis.hyper.")) for name in learning)
 
 
 def test_modes_are_validated_at_the_whole_numbers_among_their_rates():

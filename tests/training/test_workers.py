@@ -17,9 +17,9 @@ from conftest import build_transforms
 from training import loop, loss, optimizer, workers
 processes = workers.Workers("cpu")
 network = processes.wrap(loss.RateDistortion(loss.Networks(*build_transforms("soft"))))
-adam = optimizer.build_optimizer(network.module, 1e-3)
+both = optimizer.Optimizer(network.module, 1e-3)
 torch.manual_seed(processes.rank)
-loop.train_step(network, adam, torch.rand(2, 3, 64, 64), 0.01, progress=0.5)
+loop.train_step(network, both, torch.rand(2, 3, 64, 64), 0.01, progress=0.5)
 torch.save(network.module.synthesis.state_dict(), f"{sys.argv[1]}/{processes.rank}.pt")
 processes.close()
 """
