@@ -66,11 +66,12 @@ def time_codec(image: Image.Image, encoder: model.Encoder, decoder: model.Decode
     """The Seconds of a pair on an image."""
     data = codec.compress(image, encoder)
     x = tiles.to_tensor(tiles.pad(Picture.from_image(image).rgb), encoder.device) / 255
-    y, t = encoder.transform(x), torch.zeros(1)
+    t = torch.zeros(1)
+    y = encoder.transform(x, t)
     return Seconds(
         seconds(lambda: codec.compress(image, encoder)),
         seconds(lambda: codec.decompress(data, decoder)),
-        seconds(lambda: encoder.transform(x)),
+        seconds(lambda: encoder.transform(x, t)),
         seconds(lambda: decoder.transform(y, t)),
     )
 
