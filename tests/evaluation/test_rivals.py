@@ -38,12 +38,13 @@ def test_files_are_what_pillow_reads(codec, image):
 
 
 def test_a_curve_spans_what_people_use(codec, image):
+    steady = 0.9 if "tune=psnr" in codec.name else 0.98  # AVIF's own choices weigh more in so small a picture
     files = rivals.Rival(codec, image).curve()
     assert len({file.setting for file in files}) == len(files)
     for way in codec.ways:
         sizes = [len(file.data) for file in files if way is None or file.setting.endswith(way)]
         assert (
-            all(later > 0.9 * earlier for earlier, later in zip(sizes, sizes[1:]))
+            all(later > steady * earlier for earlier, later in zip(sizes, sizes[1:]))
             and sizes[-1] > 2 * sizes[0]
         )
 
