@@ -31,6 +31,7 @@ from coding.tiles import STRIDE
 FORMAT = "autocompressor.model.2"
 MODELS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "models")
 _ENTROPY_MODEL = "context."  # how the names of the entropy model's weights begin in a file
+_NEGATIVE_SLOPE = 0.01
 
 
 class ModelError(UserError):
@@ -139,6 +140,15 @@ def default_config(mode: str) -> ModelConfig:
     )
 
 
+def activate(x: torch.Tensor) -> torch.Tensor:
+    """The nonlinearity of both transforms, for features of any shape: a leaky ReLU.
+
+    There are no norms to keep features around zero, and a unit of a plain ReLU that is never above zero has
+    no gradient to come back by.
+    """
+    return F.leaky_relu(x, _NEGATIVE_SLOPE)
+
+
 def _start_at_zero(layer):
     """Let a convolution give nothing before it is trained."""
     nn.init.zeros_(layer.weight)
@@ -166,7 +176,7 @@ class BasicBlock(nn.Module):
         _start_at_zero(self.conv2)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return F.relu(self.conv2(F.relu(self.conv1(x))) + self.downsample(x))
+        return activate(self.conv2(activate(self.conv1(x))) + self.downsample(x))
 
 
 class ResidualBlock(nn.Module):
@@ -179,7 +189,7 @@ class ResidualBlock(nn.Module):
         _start_at_zero(self.conv2)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + self.conv2(F.relu(self.conv1(F.relu(x))))
+        return x + self.conv2(activate(self.conv1(activate(x))))
 
 
 class Bottleneck(nn.Module):
@@ -193,7 +203,7 @@ class Bottleneck(nn.Module):
         _start_at_zero(self.conv3)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + self.conv3(F.relu(self.conv2(F.relu(self.conv1(F.relu(x))))))
+        return x + self.conv3(activate(self.conv2(activate(self.conv1(activate(x))))))
 
 
 class Modulation(nn.Module):
@@ -241,11 +251,11 @@ class AnalysisTransform(nn.Module):
         hyper_channels, width, _ = config.entropy_widths
         self.hyper = nn.Sequential(
             nn.Conv2d(config.channels, width, 1),
-            nn.ReLU(),
+            nn.LeakyReLU(_NEGATIVE_SLOPE),
             nn.Conv2d(width, width, 3, 2, 1),
-            nn.ReLU(),
+            nn.LeakyReLU(_NEGATIVE_SLOPE),
             nn.Conv2d(width, width, 3, 2, 1),
-            nn.ReLU(),
+            nn.LeakyReLU(_NEGATIVE_SLOPE),
             nn.Conv2d(width, hyper_channels, 1),
         )
 
@@ -254,7 +264,7 @@ class AnalysisTransform(nn.Module):
 
         x: (N, 3, H, W) in [0, 1].
         """
-        y = F.relu(self.conv1((x - self.mean) / self.std))  # (N, 64, H/2, W/2)
+        y = activate(self.conv1((x - self.mean) / self.std))  # (N, 64, H/2, W/2)
         y = self.added1(self.layer1(F.max_pool2d(y, 3, 2, 1)))  # (N, 64, H/4, W/4)
         y = self.added2(self.layer2(y))  # (N, 128, H/8, W/8)
         y = self.layer3(y)  # (N, 256, H/16, W/16)

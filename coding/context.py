@@ -125,13 +125,16 @@ class EntropyModel(nn.Module):
         rounded = quantize.straight_through(distance.round(), distance)
         bits_z = laplacian_bits(measured(distance, rounded), log_scale).sum((1, 2))
 
-        walk, bits_y = order.Walk(self, order.from_rows(mean + rounded, z.shape[2:]), y.shape[2:], t), 0
-        slices = [order.to_rows(part) for part in y.split(self.slices, 1)]
+        walk = order.Walk(self, order.from_rows(mean + rounded, z.shape[2:]), y.shape[2:], t)
+        slices, coded = [order.to_rows(part) for part in y.split(self.slices, 1)], []
         for group in walk:
             distance = group.of(slices) - group.mean
             rounded = rounding(distance, group.mean, group.log_scale)
-            bits_y = bits_y + laplacian_bits(measured(distance, rounded), group.log_scale).sum((1, 2))
+            coded.append((distance, rounded, group.log_scale))
             walk.put(group, group.mean + rounded)
+        # All groups at once: many small operations would take most of a step of training.
+        distance, rounded, log_scale = (torch.cat([x.flatten(1) for x in part], 1) for part in zip(*coded))
+        bits_y = laplacian_bits(measured(distance, rounded), log_scale).sum(1)
         return bits_z, bits_y, walk.latents()
 
 
@@ -141,7 +144,7 @@ def _row(coefficients, t):
 
 
 def _bounded(log_scale):
-    return log_scale.clamp(LOWEST_LOG_SCALE, HIGHEST_LOG_SCALE)
+    return F.hardtanh(log_scale, LOWEST_LOG_SCALE, HIGHEST_LOG_SCALE)
 
 
 def laplacian_bits(distance: torch.Tensor, log_scale: torch.Tensor) -> torch.Tensor:

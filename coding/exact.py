@@ -128,12 +128,12 @@ def _to_grid(x, bits):
 
 def settle(x: torch.Tensor) -> torch.Tensor:
     """Activations of any shape rounded to their grid and range; in float32 only brought to the range."""
-    return _to_grid(x.clamp(-MOST_ACTIVATION, MOST_ACTIVATION), ACTIVATION_BITS)
+    return _to_grid(F.hardtanh(x, -MOST_ACTIVATION, MOST_ACTIVATION), ACTIVATION_BITS)
 
 
 def activate(x: torch.Tensor) -> torch.Tensor:
     """Between exact layers: zero for what is negative, the rest brought to the grid and range of inputs."""
-    return _to_grid(x.clamp(0, MOST_INPUT), INPUT_BITS)
+    return _to_grid(F.hardtanh(x, 0, MOST_INPUT), INPUT_BITS)
 
 
 def power_of_two(x: torch.Tensor) -> torch.Tensor:
@@ -155,6 +155,5 @@ def signed_log(x: torch.Tensor) -> torch.Tensor:
 
 def polynomial(coefficients: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
     """c0 + c1 t + c2 t^2, settled, (N, C, 1, 1), of coefficients (3, C) at t (N,), multiples of 1/64."""
-    t = t.view(-1, 1)
-    c0, c1, c2 = coefficients
-    return settle(c0 + c1 * t + c2 * t.square())[:, :, None, None]
+    powers = torch.stack((torch.ones_like(t), t, t.square()))  # (3, N)
+    return settle((powers[:, :, None] * coefficients[:, None]).sum(0))[:, :, None, None]

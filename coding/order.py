@@ -32,6 +32,7 @@ Positions lie in rows here, (N, P, C), and channels in columns.
 """
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -174,13 +175,13 @@ class Canvas:
             self._logs[index].index_copy_(1, padded, logs)
 
     def _gather(self, planes, sources, positions):
-        padded = self._padded(positions)
-        moved = [
-            planes[index].index_select(1, padded + (dy * self._stride + dx))
-            for index, offsets in sources
-            for dy, dx in offsets
-        ]
-        return torch.cat(moved, 2)
+        padded, parts = self._padded(positions)[:, None], []
+        for index, offsets in sources:
+            plane = planes[index]
+            moved = padded + _moves(offsets, self._stride, padded.device)
+            around = plane.index_select(1, moved.flatten())  # (N, P * offsets, C)
+            parts.append(around.view(len(plane), len(positions), len(offsets) * plane.shape[2]))
+        return torch.cat(parts, 2)
 
     def values_around(self, sources: tuple, positions: torch.Tensor) -> torch.Tensor:
         """Latents (N, P, S) around positions (P,), of `sources` as of a Step."""
@@ -195,6 +196,12 @@ class Canvas:
         inner = slice(REACH, -REACH)
         padded = torch.cat(self._values, 2).unflatten(1, (self.rows + 2 * REACH, self._stride))
         return padded[:, inner, inner].permute(0, 3, 1, 2)
+
+
+@functools.lru_cache(maxsize=256)
+def _moves(offsets, stride, device):
+    """How far offsets (row, column) lead in a padded plane, int64 (O,); kept, for a CUDA graph makes none."""
+    return torch.tensor([dy * stride + dx for dy, dx in offsets], device=device)
 
 
 def to_rows(latents: torch.Tensor) -> torch.Tensor:

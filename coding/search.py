@@ -1,12 +1,13 @@
 """Encode-time refinement: gradient descent on the latents of one picture, through its synthesis transform.
 
-The analysis transform was trained to be good on average. Here the latents of one picture are moved
-until lambda * 255^2 * MSE + bits is lower for that picture (Yang, Bamler and Mandt 2020, "Improving
-inference for neural image compression"). Rounding is soft at first and hardens, with no noise. The file
-is one like any other.
+The analysis transform was trained to be good on average. Here the latents of one picture are moved, from
+where they would be coded, until lambda * 255^2 * MSE + bits is lower for that picture (Yang, Bamler and
+Mandt 2020, "Improving inference for neural image compression"). Rounding is soft at first and hardens,
+with no noise. The file is one like any other.
 """
 
 import copy
+import dataclasses
 import functools
 import math
 
@@ -21,8 +22,24 @@ from coding.order import HYPER_STRIDE
 TILE = 48  # latents a side, a multiple of 4: gradients need more memory than coding does
 CHECK_EVERY = 10  # iterations from one measurement of the real cost to the next
 LEARNING_RATE = 0.3  # in quantization steps, at the start; a tenth of it at the end
-SHARPNESS = 2.0  # of soft rounding at the start
-ANNEALING = 4.0  # the sharpness grows by a factor of e^4
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """How the search goes.
+
+    sharpness: of soft rounding at the start. annealing: it grows by a factor of e^annealing.
+    damping: gradients, in bits a step, below which a latent moves by less than the learning rate; where all
+    moved alike, many that hardly matter would be rounded the other way.
+    """
+
+    sharpness: float
+    annealing: float
+    damping: float
+
+
+# By the name of the kind of latents in `modes.py`.
+SCHEDULES = {"integers": Schedule(3.0, 3.5, 0.3), "distances": Schedule(7.0, 2.0, 2.0)}
 
 
 def refine(
@@ -65,18 +82,19 @@ def _descend(window, tile, cost, iterations, bar):
     cost: the _WindowCost; bar: is moved with each iteration.
     """
     inner = _everywhere(tile.tile_in_window)
-    window = window.to(cost.device)
-    y = cost.clamp(window[inner]).contiguous().requires_grad_()
-    window, best_cost = cost.start(window)
+    window, best_cost = cost.start(window.to(cost.device))
     best = window[inner]
-    optimizer = torch.optim.Adam([y])
+    # From what would be coded, dead zone and all: that is better than the real latents, rounded plainly.
+    y, schedule = best.clone().requires_grad_(), cost.schedule
+    optimizer = torch.optim.Adam([y], eps=schedule.damping)
     for iteration in range(iterations):
         share = iteration / iterations
+        sharpness = schedule.sharpness * math.exp(schedule.annealing * share)
         optimizer.param_groups[0]["lr"] = LEARNING_RATE * (1 - 0.9 * share)
         window = window.detach().clone()
         window[inner] = y
         optimizer.zero_grad()
-        cost.soft(window, SHARPNESS * math.exp(ANNEALING * share)).backward(inputs=[y])
+        cost.soft(window, sharpness).backward(inputs=[y])
         optimizer.step()
         with torch.no_grad():
             y.copy_(cost.clamp(y))
@@ -102,6 +120,7 @@ class _Cost:
         self.gray = picture.metadata.gray
         self.weight = encoder.lambda_ * 4**t * 255**2  # of a squared error
         self.kind, self.synthesis, self.device = encoder.coder.kind, decoder.transform, decoder.device
+        self.schedule = SCHEDULES[encoder.config.mode.latents]
         self.t = torch.tensor([t], device=self.device)
         trainable = exact.thaw(copy.deepcopy(encoder.coder.entropy_model))
         self.entropy_model = trainable.requires_grad_(False).to(self.device)
@@ -114,7 +133,7 @@ class _WindowCost:
         """cost: the _Cost of the picture; window: an area of latents."""
         pixels = tiles.in_pixels(window)
         hyper = (slice(s.start // HYPER_STRIDE, -(-s.stop // HYPER_STRIDE)) for s in window)
-        self._cost, self.device = cost, cost.device
+        self._cost, self.device, self.schedule = cost, cost.device, cost.schedule
         self._z = cost.z[_everywhere(hyper)].to(self.device)
         self._target = tiles.to_tensor(cost.rgb[pixels], self.device) / 255  # (1, 3, 16 h, 16 w)
         self._weight = tiles.to_tensor(cost.counts[pixels], self.device) * (cost.weight / 3)

@@ -54,11 +54,13 @@ def _text_of(key, value):
 
 def bd_rates(found: dict) -> list[dict]:
     """The BD-rates among the results, in percent: a row for each image, and the mean."""
-    rows = {}
+    rows, others = {}, dict.fromkeys(pair["against"] for pair in found["bd_rate"])
     for pair in found["bd_rate"]:
         for name, percent in (pair["images"] | {"mean": pair["mean"]}).items():
-            row = rows.setdefault((pair["codec"], name), {"image": name, "mode": pair["codec"]})
-            row[pair["against"]] = "-" if percent is None else f"{percent:+.1f}"
+            empty = {"image": name, "mode": pair["codec"]} | dict.fromkeys(others, "-")
+            row = rows.setdefault((pair["codec"], name), empty)
+            if percent is not None:
+                row[pair["against"]] = f"{percent:+.1f}"
     return list(rows.values())
 
 

@@ -2,6 +2,7 @@
 
 settings.py   what a run is asked for
 data.py       folders and tar files to random crops
+drawn.py      drawn pictures beside the photographs
 start.py      the model before the first step
 loss.py       rate plus distortion, and its measurement on whole images
 optimizer.py  named groups of parameters, the learning rate, clipping

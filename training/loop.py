@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from training import data
+from training import data, drawn
 from training.export import export
 from training.log import Bar, Interval, RunLog
 from training.loss import distortion, evaluate
@@ -34,7 +34,8 @@ def train(settings: Settings, workers: Workers) -> bool:
     prepare_torch(settings.seed)
     images = data.load_images(settings.data, settings.crop, settings.image_limit)
     held_out = data.load_images(settings.val, MULTIPLE, settings.image_limit) if settings.val else []
-    crops = data.Crops(images, settings.crop, workers.device)
+    pictures = drawn.drawn_pictures(images, np.random.default_rng(settings.seed))
+    crops = data.Crops(images + pictures, settings.crop, workers.device)
     if saved:
         run = Run.restore(settings, saved, workers.device)
     else:

@@ -129,7 +129,6 @@ def to_tensor(image: np.ndarray, device: torch.device | str = "cpu") -> torch.Te
     return torch.from_numpy(image[:height, :width].copy()).to(device).permute(2, 0, 1)[None].float() / 255
 
 
-@torch.inference_mode()
 def evaluate(
     rate_distortion: RateDistortion,
     images: list[np.ndarray],
@@ -140,19 +139,30 @@ def evaluate(
     In hard and soft mode the PSNR is the mean of the images'. In variable mode it is that of the mean squared
     error over images and rates, weighted as in training, as are the bits.
     """
-    rate_distortion.eval()
-    mode = rate_distortion.config.mode
-    bpps, mses = [], []
-    for image in images:
-        x = to_tensor(image, device)
-        for rate in whole_rates(mode):
-            t = torch.tensor([rate], dtype=torch.float32, device=device)
-            bpp, mse, _ = rate_distortion.rate_and_distortion(x, t, noise=False)
-            bpps.append(bpp.item() * 2**-rate)
-            mses.append(max(mse.item(), 1e-10) * 2**rate)
+    mode, bpps, mses = rate_distortion.config.mode, [], []
+    for rate in whole_rates(mode):
+        for bpp, mse in at_rate(rate_distortion, images, rate, device):
+            bpps.append(bpp * 2**-rate)
+            mses.append(mse * 2**rate)
     if not mode.is_fixed:
         mses = [statistics.mean(mses)]
     return statistics.mean(bpps), statistics.mean(psnr(mse) for mse in mses)
+
+
+@torch.inference_mode()
+def at_rate(
+    rate_distortion: RateDistortion,
+    images: list[np.ndarray],
+    rate: float,
+    device: torch.device | str = "cpu",
+) -> list[tuple[float, float]]:
+    """Bits per pixel and mean squared error of each image, as of `evaluate`, at one rate t."""
+    rate_distortion.eval()
+    t, found = torch.tensor([rate], dtype=torch.float32, device=device), []
+    for image in images:
+        bpp, mse, _ = rate_distortion.rate_and_distortion(to_tensor(image, device), t, noise=False)
+        found.append((bpp.item(), max(mse.item(), 1e-10)))
+    return found
 
 
 def whole_rates(mode: Mode) -> range:

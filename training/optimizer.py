@@ -5,6 +5,7 @@ linear paths and the ends of networks follow Adam.
 """
 
 import dataclasses
+import functools
 import math
 
 import torch
@@ -13,6 +14,7 @@ from torch import nn
 WARM_UP = 0.03  # of the run
 MOST_NORM = 1.0  # of all clipped gradients together
 MOMENTUM = 0.95  # of Muon
+WEIGHT_DECAY = 0.1  # of Muon, as a share of the learning rate
 LEAST_SIDE = 16  # rows and columns of a matrix that Muon is worth for
 
 
@@ -33,17 +35,24 @@ class Group:
 
 
 GROUPS = (
-    Group("network matrices", 2.0, clipped=True, orthogonal=True),
-    # The last layers of the networks start at zero, so that early gradients are large.
-    Group("network", 1.0, clipped=True),
+    Group("network matrices", 1.0, clipped=True, orthogonal=True),
+    Group("network", 0.5, clipped=True),
+    # The analysis transform's trunk starts from trained weights; the other layers learn to use its features.
+    Group("trunk matrices", 0.3, clipped=True, orthogonal=True),
+    Group("trunk", 0.15, clipped=True),
+    # What a network adds to its linear path starts at zero. At a higher rate it is noise at first, and the
+    # fastest way to less noise is to turn the units before it off for good.
+    Group("ends", 0.05, clipped=True),
     # The weights of the linear paths are small, and good before the first step.
-    Group("linear", 0.03, clipped=True),
+    Group("linear", 0.05, clipped=True),
     # The entropy model's gradients are even from the start; clipped, they would follow those of the networks.
-    Group("entropy matrices", 2.0, clipped=False, orthogonal=True),
-    Group("entropy", 1.0, clipped=False),
+    Group("entropy matrices", 3.0, clipped=False, orthogonal=True),
+    Group("entropy", 1.5, clipped=False),
 )
+ENDS = ("neck", "head")  # layers, of the transforms
+TRUNK = ("conv1", "layer1", "layer2", "layer3")  # of the analysis transform
 # Layers whose weights are no matrices to be mixed freely: what they give or take has a meaning of its own.
-ENDS = ("conv1.weight", "head.weight", "last", "prediction")
+NOT_MIXED = ("analysis.conv1.weight", "entropy_model.last", "entropy_model.prediction")
 
 
 def group_of(name: str, parameter: torch.Tensor) -> str:
@@ -51,17 +60,20 @@ def group_of(name: str, parameter: torch.Tensor) -> str:
     module, layer, *_ = name.split(".")
     if layer == "linear":
         return "linear"
+    if layer in ENDS:
+        return "ends"
     part = "entropy" if module == "entropy_model" or layer == "hyper" else "network"
+    part = "trunk" if layer in TRUNK else part
     is_matrix = name.endswith(".weight") and min(len(parameter), parameter[0].numel()) >= LEAST_SIDE
-    is_end = name.removeprefix(f"{module}.") in ENDS or layer in ENDS
-    return f"{part} matrices" if is_matrix and not is_end else part
+    return f"{part} matrices" if is_matrix and not name.startswith(NOT_MIXED) else part
 
 
 class Muon(torch.optim.Optimizer):
     """Momentum whose matrices are made orthogonal, at the size of Adam's steps.
 
-    Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"; the size is that of Liu et
-    al. 2025, "Muon is scalable for LLM training". A convolution is a matrix, output channels by all the rest.
+    Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"; the size and the weight
+    decay, without which the weights grow for ever, are those of Liu et al. 2025, "Muon is scalable for LLM
+    training". A convolution is a matrix, output channels by all the rest.
     """
 
     def __init__(self, groups: list[dict], lr: float):
@@ -71,24 +83,30 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure=None):
         """Move all parameters; those of one shape together, which is faster."""
         for group in self.param_groups:
+            parameters, momenta = group["params"], self._momenta(group["params"])
             shapes = {}
-            for parameter in group["params"]:
-                shapes.setdefault((len(parameter), parameter[0].numel()), []).append(parameter)
-            for (rows, columns), parameters in shapes.items():
-                steps = torch.stack(
-                    [self._momentum(parameter).reshape(rows, columns) for parameter in parameters]
-                )
-                size = group["lr"] * 0.2 * math.sqrt(max(rows, columns))
-                for parameter, step in zip(parameters, orthogonal(steps)):
-                    parameter.add_(step.view(parameter.shape), alpha=-size)
+            for parameter, momentum in zip(parameters, momenta):
+                shape = len(parameter), parameter[0].numel()
+                shapes.setdefault(shape, []).append((parameter, momentum))
+            moved, steps = [], []
+            for (rows, columns), pairs in shapes.items():
+                directions = orthogonal(torch.stack([step.reshape(rows, columns) for _, step in pairs]))
+                directions = directions * (0.2 * math.sqrt(max(rows, columns)))
+                moved += [parameter for parameter, _ in pairs]
+                steps += [step.view(parameter.shape) for (parameter, _), step in zip(pairs, directions)]
+            torch._foreach_add_(steps, moved, alpha=WEIGHT_DECAY)
+            torch._foreach_mul_(steps, -group["lr"])
+            torch._foreach_add_(moved, steps)
 
-    def _momentum(self, parameter):
-        """The gradient with Nesterov's momentum, in the parameter's shape."""
-        state = self.state[parameter]
-        if not state:
-            state["momentum"] = torch.zeros_like(parameter)
-        state["momentum"].lerp_(parameter.grad, 1 - MOMENTUM)
-        return parameter.grad.lerp(state["momentum"], MOMENTUM)
+    def _momenta(self, parameters):
+        """The gradients with Nesterov's momentum, in the parameters' shapes."""
+        gradients = [parameter.grad for parameter in parameters]
+        for parameter in parameters:
+            if not self.state[parameter]:
+                self.state[parameter]["momentum"] = torch.zeros_like(parameter)
+        momenta = [self.state[parameter]["momentum"] for parameter in parameters]
+        torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)
+        return torch._foreach_lerp(gradients, momenta, MOMENTUM)
 
 
 def orthogonal(matrices: torch.Tensor) -> torch.Tensor:
@@ -103,7 +121,8 @@ def orthogonal(matrices: torch.Tensor) -> torch.Tensor:
     x = x / (x.float().flatten(1).norm(dim=1).view(-1, 1, 1).bfloat16() + 1e-7)
     for _ in range(5):
         square = x @ x.mT
-        x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
+        polynomial = torch.baddbmm(square, square, square, beta=-4.7750, alpha=2.0315)
+        x = torch.baddbmm(x, polynomial, x, beta=3.4445)
     return (x.mT if tall else x).float()
 
 
@@ -126,12 +145,11 @@ class Optimizer:
             }
             for group in used
         ]
-        follows_muon = [group.orthogonal for group in used]
-        kinds = (
-            (Muon, [group for group, muon in zip(groups, follows_muon) if muon]),
-            (torch.optim.Adam, [group for group, muon in zip(groups, follows_muon) if not muon]),
-        )
-        self._parts = [kind(members, lr=lr) for kind, members in kinds if members]
+        members = {True: [], False: []}
+        for group, settings in zip(used, groups):
+            members[group.orthogonal].append(settings)
+        kinds = ((Muon, members[True]), (functools.partial(torch.optim.Adam, fused=True), members[False]))
+        self._parts = [kind(its, lr=lr) for kind, its in kinds if its]
 
     @property
     def groups(self) -> list[dict]:

@@ -8,6 +8,7 @@ from coding.errors import UserError
 from coding.modes import MODES
 from coding.order import HYPER_STRIDE
 from coding.tiles import STRIDE
+from training import drawn
 
 PARTS = ("all", "decoder", "entropy")
 MULTIPLE = STRIDE * HYPER_STRIDE  # pixels; sides of crops and of validation images are multiples of it
@@ -32,7 +33,7 @@ class Settings:
     steps, minutes: limits; the learning rate follows whichever is nearer
     batch_size: crops of a step in each process
     crop: side of a crop in pixels, a multiple of MULTIPLE
-    lr: peak of the learning rate
+    lr: peak of the learning rate, that of the transforms' convolutions
     val_every: steps between validations and checkpoints
     seed: of crops, noise and random weights
     precision: of the networks, "auto", "float32" or "bfloat16"
@@ -52,7 +53,7 @@ class Settings:
     minutes: float = math.inf
     batch_size: int = 8
     crop: int = 256
-    lr: float = 1.5e-3
+    lr: float = 1e-3
     val_every: int = 500
     seed: int = 0
     precision: str = "auto"
@@ -60,8 +61,8 @@ class Settings:
     dry_run: bool = False
 
     def __post_init__(self):
-        if self.crop % MULTIPLE or self.crop <= 0:
-            raise UserError(f"--crop must be a multiple of {MULTIPLE}")
+        if self.crop % MULTIPLE or not 0 < self.crop <= drawn.SIDE:
+            raise UserError(f"--crop must be a multiple of {MULTIPLE}, at most {drawn.SIDE}")
         if min(self.steps, self.minutes, self.batch_size, self.val_every) <= 0:
             raise UserError("--steps, --minutes, --batch_size and --val_every must be positive")
         if self.dry_run and self.resume:

@@ -22,8 +22,11 @@ def test_every_parameter_is_in_one_group_of_its_part():
     members = [id(parameter) for group in groups.values() for parameter in group["params"]]
     assert sorted(members) == sorted(id(parameter) for parameter in module.parameters())
     parts = {
-        "network matrices": module.analysis.layer1[0].conv1.weight,
-        "network": module.synthesis.head.weight,
+        "network matrices": module.analysis.added1[0].conv1.weight,
+        "network": module.synthesis.modulation.coefficients,
+        "trunk matrices": module.analysis.layer1[0].conv1.weight,
+        "trunk": module.analysis.conv1.weight,
+        "ends": module.synthesis.head.weight,
         "linear": module.analysis.linear.bias,
         "entropy matrices": module.analysis.hyper[0].weight,
         "entropy": module.entropy_model.last[0].weight,
@@ -31,11 +34,14 @@ def test_every_parameter_is_in_one_group_of_its_part():
     for name, parameter in parts.items():
         assert any(parameter is member for member in groups[name]["params"])
     assert {name: group["peak"] for name, group in groups.items()} == {
-        "network matrices": 2e-3,
-        "network": 1e-3,
-        "linear": pytest.approx(3e-5),
-        "entropy matrices": 2e-3,
-        "entropy": 1e-3,
+        "network matrices": 1e-3,
+        "network": 5e-4,
+        "trunk matrices": pytest.approx(3e-4),
+        "trunk": pytest.approx(1.5e-4),
+        "ends": pytest.approx(5e-5),
+        "linear": pytest.approx(5e-5),
+        "entropy matrices": 3e-3,
+        "entropy": 1.5e-3,
     }
 
 
