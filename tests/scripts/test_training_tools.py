@@ -1,0 +1,54 @@
+"""training.trials and training.profile as a user runs them."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+from photos import write_photos
+
+from conftest import ROOT
+
+SHARED = ["--quantize_mode", "hard"]
+
+
+def run(module, *args):
+    """A program of the package as a user runs it."""
+    command = [sys.executable, "-m", f"training.{module}", *map(str, args)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    return write_photos(tmp_path / "photos")
+
+
+def test_each_trial_is_a_row_of_the_table(tmp_path, photos):
+    names = "init=random,crop=64,batch_size=2,steps=2", "init=random,crop=64,batch_size=1,steps=1"
+    paths = ["--data", photos, "--val", photos, "--output_dir", tmp_path / "out"]
+    result = run("trials", *paths, *SHARED, *names)
+    assert result.returncode == 0, result.stderr
+    heading, _, *rows = [line.strip("| ").split(" | ") for line in result.stdout.splitlines() if "|" in line]
+    assert heading == ["trial", "steps", "s a step", "loss", "bpp", "PSNR"]
+    assert [row[:2] for row in rows] == [[names[0], "2"], [names[1], "1"]]
+    for name, row in zip(names, rows):
+        assert float(row[3]) > float(row[4]) > 0 and 5 < float(row[5]) < 60
+        assert (tmp_path / "out" / name / "encoder.model").exists()
+
+
+@pytest.mark.parametrize("trial", ["lr=fast", "colour=red", "data=photos", "lr=-1,batch_size=0"])
+def test_a_trial_of_no_sense_is_a_usage_error(photos, trial):
+    result = run("trials", "--data", photos, "--val", photos, *SHARED, trial)
+    assert result.returncode == 2 and "trials.py: error:" in result.stderr
+
+
+def test_the_profile_names_the_parts_of_a_step():
+    result = run("profile", "--quantize_mode=hard", "--batch_size=1", "--crop=64")
+    assert result.returncode == 0, result.stderr
+    found = re.findall(r"^([a-z ]+?) +([0-9.]+)( s| %)?$", result.stdout, re.MULTILINE)
+    numbers = {name: float(number) for name, number, _ in found}
+    parts = [numbers[name] for name in ("forward", "backward", "optimizer")]
+    assert sum(parts) == pytest.approx(numbers["a step"], abs=0.002)
+    kinds = ("convolutions", "matrix products", "gathering of latents", "other operations")
+    assert sum(numbers[kind] for kind in kinds) == pytest.approx(100, abs=2)
+    assert numbers["operations"] > 100
