@@ -154,7 +154,7 @@ def test_a_resumed_run_has_the_learning_rate_of_the_call(tmp_path, script, photo
         assert result.returncode == 0, result.stderr
     saved = torch.load(second / "last.pt", weights_only=True)
     peaks = {group["name"]: group["peak"] for part in saved["optimizer"] for group in part["param_groups"]}
-    assert saved["step"] == 4 and peaks["network"] == 0.002
+    assert saved["step"] == 4 and peaks["network matrices"] == 0.002
 
 
 def test_missing_data_and_models_of_another_mode_are_one_line(tmp_path, script, photos):
