@@ -216,7 +216,7 @@ class Modulation(nn.Module):
     def forward(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         """Features x (N, C, h, w) as the rates t (N,) want them."""
         scale, shift = (exact.polynomial(coefficients, t) for coefficients in self.coefficients)
-        return x * (1 + scale) + shift
+        return x * (1 + scale).to(x.dtype) + shift.to(x.dtype)
 
 
 class AnalysisTransform(nn.Module):

@@ -50,7 +50,7 @@ def parse_args() -> tuple[Settings, str]:
     add("--device", choices=["auto", "cpu", "cuda"], default="auto", help="auto: a GPU if there is one")
     precisions, text = (
         ["auto", "float32", "bfloat16"],
-        "of the networks; auto: bfloat16 on a GPU, else float32",
+        "of the networks; auto: bfloat16 where the device computes in it, else float32",
     )
     add("--precision", choices=precisions, default=Settings.precision, help=text)
     add("--resume", action="store_true", help="go on from last.pt in --output_dir if it is there")

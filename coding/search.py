@@ -18,6 +18,7 @@ from tqdm import tqdm
 from coding import exact, tiles
 from coding.latents import LARGEST, Latents
 from coding.order import HYPER_STRIDE
+from coding.precision import has_bfloat16
 
 TILE = 48  # latents a side, a multiple of 4: gradients need more memory than coding does
 CHECK_EVERY = 10  # iterations from one measurement of the real cost to the next
@@ -146,26 +147,29 @@ class _WindowCost:
     @torch.no_grad()
     def start(self, window):
         """The latents of a window as they would be coded, and what they cost."""
-        coded = self._code(window, self._cost.kind.round)[2]
+        coded = self._code(window, self._cost.kind.round)[1]
         bits, coded = self.real(coded)
         return coded, bits
 
     def soft(self, window, sharpness):
         """The cost with soft rounding, a tensor with a gradient."""
         rounding = functools.partial(self._cost.kind.round_softly, sharpness=sharpness)
-        bits, pixels, _ = self._code(window, rounding)
+        bits, coded = self._code(window, rounding)
+        # Gradients need few digits.
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=has_bfloat16(self.device)):
+            pixels = self._cost.synthesis(coded, self._cost.t)
         return bits.sum() + self._distortion(pixels)
 
     def real(self, window):
         """The cost once the window is rounded, with no dead zone, and the latents that then are coded."""
-        bits, pixels, coded = self._code(window, self._cost.kind.round_nearest)
+        bits, coded = self._code(window, self._cost.kind.round_nearest)
+        pixels = self._cost.synthesis(coded, self._cost.t)
         return (bits.sum() + self._distortion((pixels * 255).round() / 255)).item(), coded
 
     def _code(self, window, rounding):
-        """Bits (1,), pixels (1, 3, 16 h, 16 w) and quantized latents (1, K, h, w) of a window."""
-        t = self._cost.t
-        _, bits, coded = self._cost.entropy_model.quantize(window, self._z, t, rounding)
-        return bits, self._cost.synthesis(coded, t), coded
+        """Bits (1,) and quantized latents (1, K, h, w) of a window."""
+        _, bits, coded = self._cost.entropy_model.quantize(window, self._z, self._cost.t, rounding)
+        return bits, coded
 
     def _distortion(self, pixels):
         """lambda * 255^2 * MSE in bits of the whole window."""

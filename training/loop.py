@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from coding.precision import has_bfloat16
 from training import data, drawn
 from training.export import export
 from training.log import Bar, Interval, RunLog
@@ -86,7 +87,7 @@ def prepare_torch(seed: int):
 
 def uses_bfloat16(precision: str, device: torch.device) -> bool:
     """Whether the networks compute in bfloat16, for the setting "auto", "float32" or "bfloat16"."""
-    return precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
+    return precision == "bfloat16" or (precision == "auto" and has_bfloat16(device))
 
 
 def draw(crops: data.Crops, settings: Settings, step: int, rank: int) -> torch.Tensor:
