@@ -3,13 +3,18 @@
 Only light imports, so that `--help` answers at once.
 """
 
+import contextlib
+import ctypes
 import os
 import sys
 import traceback
 from collections.abc import Callable
 
+from coding import files
 from coding.errors import UserError
 
+PIPE = "-"  # in the place of a path
+ENGINES = ("auto", "onnx", "torch")
 DEVICES = ("auto", "cpu", "cuda")
 DEVICE_HELP = "where the networks run (default: auto, a GPU if there is one)"
 DEBUG = "AUTOCOMPRESSOR_DEBUG"  # set it to 1 to see where an error comes from
@@ -25,20 +30,23 @@ def run(main: Callable[[], None]) -> None:
         main()
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:  # whoever read our output has gone, and wants no message
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except Exception as error:
         if os.environ.get(DEBUG) == "1":
             traceback.print_exc()
-        fatal(_message(error))
+        fatal(message_of(error))
 
 
-def _message(error):
+def message_of(error: Exception) -> str:
     """What the user is told of an error."""
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, MemoryError) or _is_lack_of_memory(str(error)):
         return "not enough memory"
     if isinstance(error, OSError):
-        return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
     return (
         f"a fault of the program, {type(error).__name__}: {error}; please report it with what "
         f"{DEBUG}=1 shows, which is where it comes from"
@@ -65,12 +73,66 @@ def _say(line):
     print(f"{os.path.basename(sys.argv[0])}: {line}", file=sys.stderr)
 
 
+def add_common_options(add: Callable) -> None:
+    """The options that encode.py and decode.py share; add: `add_argument` of a parser."""
+    engines = "what runs the networks: ONNX Runtime, or PyTorch (default: auto, the former on the CPU)"
+    add("--engine", choices=ENGINES, default="auto", help=engines)
+    add("--device", choices=DEVICES, default="auto", help=DEVICE_HELP)
+    add("--quiet", action="store_true", help="print nothing on success")
+    add("--jobs", type=_positive, default=1, metavar="N", help="of a folder: processes (default: 1)")
+    add("--overwrite", action="store_true", help="of a folder: make files anew that are there already")
+    add("--summary", metavar="CSV", help="of a folder: write sizes, bpp, seconds and error of each file")
+
+
+def _positive(text):
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+def read(path: str) -> bytes:
+    """The bytes of a file, or of standard input where `path` is "-"; raises OSError."""
+    if path == PIPE:
+        return sys.stdin.buffer.read()
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def write(path: str, content: bytes) -> None:
+    """Write bytes to `path`, or to standard output where it is "-"; raises as files.replacing."""
+    if path == PIPE:
+        # A file of its own: what could not be written must not be tried again when Python ends.
+        with open(sys.stdout.fileno(), "wb", closefd=False) as file:
+            file.write(content)
+    else:
+        files.write(path, content)
+
+
+def tell(message: str, path: str) -> None:
+    """Print a line about the output `path`: on stderr where this is standard output itself."""
+    print(message, file=sys.stderr if path == PIPE else sys.stdout)
+
+
 def pick_device(name: str) -> str:
     """ "cpu" or "cuda" for the --device "auto", "cpu" or "cuda"."""
-    import torch
-
+    if name == "cpu" or (name == "auto" and not _has_cuda_driver()):
+        return "cpu"
+    try:
+        import torch
+    except ImportError as error:
+        if name == "cuda":
+            raise UserError("--device=cuda needs PyTorch, which is not installed") from error
+        return "cpu"
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError("--device=cuda: no CUDA device is available")
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return name
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _has_cuda_driver():
+    """Whether this machine may have a GPU: PyTorch, which knows, takes longer to import than a picture."""
+    for name in ("libcuda.so.1", "nvcuda.dll"):
+        with contextlib.suppress(OSError):
+            ctypes.CDLL(name)
+            return True
+    return False

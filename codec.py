@@ -1,8 +1,8 @@
 """The codec as two functions: `compress` an image to bytes, `decompress` bytes to an image.
 
-    encoder = model.Encoder.load("models/model_variable/encoder.model")
+    encoder = pair.Encoder.load("models/model_variable/encoder.model")
     data = codec.compress(PIL.Image.open("photo.jpg"), encoder, quality=4)
-    decoder = model.Decoder.load("models/model_variable/decoder.model")
+    decoder = pair.Decoder.load("models/model_variable/decoder.model")
     image = codec.decompress(data, decoder)
 
 This is the one file that knows all the parts.
@@ -11,15 +11,16 @@ This is the one file that knows all the parts.
 import functools
 
 import numpy as np
-import torch
 from PIL import Image
 
-from coding import container, search, tiles
+from coding import container, tiles
 from coding.container import ContainerError, Encoded
 from coding.latents import Latents
 from coding.modes import Setting
+from coding.order import HYPER_STRIDE
 from coding.tiles import STRIDE, TILE
-from model import Decoder, Encoder, ModelError
+from engines.model_file import ModelError
+from engines.pair import Decoder, Encoder
 from picture import Picture
 
 DEFAULT_QUALITY = 5
@@ -42,8 +43,8 @@ def compress(
     effort: iterations of refinement, see `search.py`, which need the encoder's decoder.
     progress: show a bar on a terminal. The models' device is used.
     Raises picture.PictureError for modes that have no RGB, container.ContainerError for pictures beyond the
-    format's limits, model.ModelError for a decoder that is not the encoder's, and ValueError for options that
-    contradict each other or the model.
+    format's limits, model_file.ModelError for a decoder that is not the encoder's, and ValueError for options
+    that contradict each other or the model.
     """
     _check_options(encoder, quality, target_bpp, effort, decoder)
     container.check_size(*image.size)
@@ -51,6 +52,8 @@ def compress(
     setting = _choose_setting(picture, encoder, quality, target_bpp)
     latents = analyse(picture.rgb, setting.t, encoder, progress=progress)  # real
     if effort:
+        from networks import search  # which needs PyTorch
+
         latents = search.refine(latents, setting.t, picture, encoder, decoder, effort, progress=progress)
     return _pack(picture, setting, encoder, encoder.coder.encode(latents, setting.t))
 
@@ -64,11 +67,11 @@ def decompress(
     """The Pillow image (L, LA, RGB or RGBA) in the bytes of a `.encoded` file.
 
     The decoder's device is used; progress: show a bar on a terminal. Raises container.ContainerError,
-    entropy.PayloadError or picture.PictureError for damaged data and model.ModelError if another decoder is
-    needed.
+    entropy.PayloadError or picture.PictureError for damaged data and model_file.ModelError if another decoder
+    is needed.
     """
     encoded = unpack(data, decoder)
-    y = decode_latents(encoded, decoder).y  # (1, K, h, w), quantized
+    y = decode_latents(encoded, decoder).y  # (h, w, K), quantized
     rgb = synthesise(y, encoded.setting.t, decoder, gray=encoded.metadata.gray, progress=progress)
     rgb = rgb[: encoded.metadata.height, : encoded.metadata.width]
     return Picture(rgb, encoded.metadata).to_image()
@@ -94,7 +97,6 @@ def decode_latents(encoded: Encoded, decoder: Decoder) -> Latents:
     return decoder.coder.decode(encoded.payload, shape, encoded.setting.t)
 
 
-@torch.inference_mode()
 def analyse(
     rgb: np.ndarray,
     t: float,
@@ -104,61 +106,42 @@ def analyse(
 ) -> Latents:
     """The real latents that are coded of pixels uint8 (H, W, 3) at rate t.
 
-    tile: latents to a side of what the transform sees at a time, without its margin.
+    tile: latents to a side of what the transform sees at a time, without its margin, a multiple of 4.
     """
     padded = tiles.pad(rgb)
-    rows, columns = (side // STRIDE for side in padded.shape[:2])
-    t = torch.tensor([t], device=encoder.device)
-
-    def analyse_part(pixels):  # uint8 (h, w, 3) -> (h/16, w/16, K)
-        x = tiles.to_tensor(pixels, encoder.device) / 255  # (1, 3, h, w)
-        return encoder.transform(x, t)[0].permute(1, 2, 0).cpu().numpy()
-
-    y = np.empty((rows, columns, encoder.config.channels), np.float32)
-    tiles.fill(
-        y,
-        analyse_part,
-        padded,
-        out_area=tiles.in_latents,
-        source_area=tiles.in_pixels,
-        tiles=tiles.split(rows, columns, tile),
-        progress=progress,
+    shape = rows, columns = tuple(side // STRIDE for side in padded.shape[:2])
+    y = np.empty((*shape, encoder.config.channels), np.float32)
+    z = np.empty(
+        (*(-(-side // HYPER_STRIDE) for side in shape), encoder.config.entropy_widths[0]), np.float32
     )
-    return encoder.latents_of(torch.from_numpy(y).permute(2, 0, 1)[None].to(encoder.device))
+    for part in tiles.each(tiles.split(rows, columns, tiles.ANALYSIS_HALO, tile), progress):
+        pixels = tiles.to_input(padded[tiles.in_pixels(part.window)]) / np.float32(255)
+        y_part, z_part = map(tiles.from_output, encoder.transform(pixels, t))
+        y[part.tile] = y_part[part.tile_in_window]
+        z[tiles.in_hyper(part.tile)] = z_part[tiles.in_hyper(part.tile_in_window)]
+    return Latents(y, z)
 
 
-@torch.inference_mode()
 def synthesise(
-    y: torch.Tensor,
+    y: np.ndarray,
     t: float,
     decoder: Decoder,
     gray: bool = False,
     tile: int = TILE,
     progress: bool = False,
 ) -> np.ndarray:
-    """Pixels uint8 (16 h, 16 w, 3) of quantized latents y (1, K, h, w) at rate t; gray: make them gray.
+    """Pixels uint8 (16 h, 16 w, 3) of quantized latents y (h, w, K) at rate t; gray: make them gray.
 
     tile: as of `analyse`.
     """
-    rows, columns = y.shape[2:]
-    t = torch.tensor([t], device=decoder.device)
-
-    def synthesise_part(part):  # (h, w, K) -> uint8 (16 h, 16 w, 3)
-        x = decoder.transform(tiles.to_tensor(part, decoder.device), t)
-        if gray:
-            x = x.mean(1, keepdim=True).expand_as(x)
-        return x[0].permute(1, 2, 0).mul(255).round().clamp(0, 255).byte().cpu().numpy()
-
+    rows, columns = y.shape[:2]
     rgb = np.empty((rows * STRIDE, columns * STRIDE, 3), np.uint8)
-    tiles.fill(
-        rgb,
-        synthesise_part,
-        y[0].permute(1, 2, 0).cpu().numpy(),
-        out_area=tiles.in_pixels,
-        source_area=tiles.in_latents,
-        tiles=tiles.split(rows, columns, tile),
-        progress=progress,
-    )
+    for part in tiles.each(tiles.split(rows, columns, tiles.SYNTHESIS_HALO, tile), progress):
+        (x,) = decoder.transform(tiles.to_input(y[part.window]), t)
+        x = tiles.from_output(x)[tiles.in_pixels(part.tile_in_window)]
+        if gray:
+            x = x.mean(2, keepdims=True)
+        rgb[tiles.in_pixels(part.tile)] = np.rint(x * 255).clip(0, 255)
     return rgb
 
 

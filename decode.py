@@ -1,13 +1,18 @@
-"""Restore the image in a .encoded file.
+"""Restore the images in .encoded files.
 
 python3 decode.py --input_path=photo.encoded --output_path=photo.png
+python3 decode.py --input_path=encoded/ --output_path=restored/ --jobs=4
+python3 decode.py --input_path=- --output_path=- < photo.encoded > photo.png
 python3 decode.py --info photo.encoded
 """
 
 import argparse
+import functools
 import json
+import os
 import time
 
+import batch
 import cli
 from coding import container
 from coding.modes import MODES
@@ -18,16 +23,20 @@ def parse_args():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--input_path", metavar="FILE", help=".encoded file to restore")
-    add("--output_path", metavar="IMAGE", help="image to write; its extension chooses the format")
+    inputs = ".encoded file to restore; a folder or a quoted pattern of them; - is standard input"
+    add("--input_path", metavar="FILE", help=inputs)
+    outputs = (
+        "image to write, whose extension chooses the format; for many files a folder, which mirrors theirs, "
+        "of PNG files; - is standard output, for a PNG file"
+    )
+    add("--output_path", metavar="IMAGE", help=outputs)
     add("--quantize_mode", choices=MODES, help="refuse a file of another mode (default: the file says)")
     add(
         "--decoder_path",
         metavar="MODEL",
         help="decoder.model to use (default: the shipped one of the file's mode)",
     )
-    add("--device", choices=cli.DEVICES, default="auto", help=cli.DEVICE_HELP)
-    add("--quiet", action="store_true", help="print nothing on success")
+    cli.add_common_options(add)
     add("--info", metavar="FILE", help="print the header of FILE as JSON and do nothing else")
     args = parser.parse_args()
     if not args.info and not (args.input_path and args.output_path):
@@ -35,33 +44,62 @@ def parse_args():
     return args
 
 
-def main():
-    args = parse_args()
-    with open(args.info or args.input_path, "rb") as file:
-        data = file.read()
-    if args.info:
-        print(json.dumps(container.describe(data), indent=2))
-        return
+@functools.cache
+def load(path, device, engine):
+    """The decoder in `path`."""
+    from engines import pair
+
+    return pair.Decoder.load(path, device, engine)
+
+
+def decode(args, source, target, progress=False):
+    """Restore an image from a `.encoded` file; returns the bits per pixel of this."""
+    data = cli.read(source)
     mode = container.unpack(data).setting.mode.name
     if args.quantize_mode not in (None, mode):
-        raise cli.UserError(f"{args.input_path} was encoded with --quantize_mode={mode}")
+        raise cli.UserError(f"{source} was encoded with --quantize_mode={mode}")
 
     import codec
-    import model
     import picture
+    from engines import pair
 
-    picture.check_writable(args.output_path)
-    decoder = model.Decoder.load(
-        args.decoder_path or model.shipped(mode, "decoder"), cli.pick_device(args.device)
-    )
+    if target != cli.PIPE:
+        picture.check_writable(target)
+    path = args.decoder_path or pair.shipped(mode, "decoder")
+    decoder = load(path, cli.pick_device(args.device), args.engine)
     began = time.perf_counter()
-    image = codec.decompress(data, decoder, progress=not args.quiet)
+    image = codec.decompress(data, decoder, progress=progress)
     seconds = time.perf_counter() - began
-    picture.write(image, args.output_path)
-    if not args.quiet:
-        bpp = 8 * len(data) / (image.width * image.height)
+    if target == cli.PIPE:
+        cli.write(target, picture.to_png(image))
+    else:
+        picture.write(image, target)
+    bpp = 8 * len(data) / (image.width * image.height)
+    if progress:
         size = f"{image.width}x{image.height}"
-        print(f"{args.output_path}: {size}, from {len(data)} bytes, {bpp:.4f} bpp, {seconds:.2f} s")
+        cli.tell(f"{target}: {size}, from {len(data)} bytes, {bpp:.4f} bpp, {seconds:.2f} s", target)
+    return bpp
+
+
+def is_encoded(path):
+    """Whether a file of a folder or a pattern is taken."""
+    return path.endswith(".encoded")
+
+
+def restored(name):
+    """The name of the image that a file of a folder becomes."""
+    return os.path.splitext(name)[0] + ".png"
+
+
+def main():
+    args = parse_args()
+    if args.info:
+        print(json.dumps(container.describe(cli.read(args.info)), indent=2))
+    elif batch.is_many(args.input_path):
+        jobs = batch.plan(args.input_path, args.output_path, is_encoded, restored)
+        batch.run(jobs, functools.partial(decode, args), args)
+    else:
+        decode(args, args.input_path, args.output_path, progress=not args.quiet)
 
 
 if __name__ == "__main__":

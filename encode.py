@@ -1,15 +1,20 @@
-"""Compress an image into a .encoded file.
+"""Compress images into .encoded files.
 
 python3 encode.py --input_path=photo.jpg --output_path=photo.encoded
 python3 encode.py --input_path=photo.jpg --output_path=photo.encoded --quality=3
 python3 encode.py --input_path=photo.jpg --output_path=photo.encoded --target_bpp=0.5
 python3 encode.py --input_path=photo.jpg --output_path=photo.encoded --quantize_mode=hard --effort=50
+python3 encode.py --input_path=photos/ --output_path=encoded/ --jobs=4
+convert photo.png ppm:- | python3 encode.py --input_path=- --output_path=- > photo.encoded
 """
 
 import argparse
+import functools
+import io
 import os
 import time
 
+import batch
 import cli
 from coding.modes import MODES
 
@@ -19,8 +24,10 @@ def parse_args():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add, add_rate = parser.add_argument, parser.add_mutually_exclusive_group().add_argument
-    add("--input_path", required=True, metavar="IMAGE", help="image to compress, any format and mode")
-    add("--output_path", required=True, metavar="FILE", help=".encoded file to write")
+    inputs = "image to compress, any format and mode; a folder or a quoted pattern; - is standard input"
+    add("--input_path", required=True, metavar="IMAGE", help=inputs)
+    outputs = ".encoded file to write; for many images a folder, which mirrors theirs; - is standard output"
+    add("--output_path", required=True, metavar="FILE", help=outputs)
     modes = "variable: any rate; hard: B=2 and soft: B=10, of one rate (default: the model's, or variable)"
     add("--quantize_mode", choices=MODES, help=modes)
     quality = "of variable mode: from 1, the smallest files, to 10, the best pictures (default: 5)"
@@ -29,12 +36,13 @@ def parse_args():
     add_rate("--target_bpp", type=float, metavar="X", help=target)
     add("--encoder_path", metavar="MODEL", help="encoder.model to use (default: the shipped one of the mode)")
     effort = (
-        "iterations of refinement, 50 to 200, at 0.1 s for 512x512; needs decoder.model beside (default: 0)"
+        "iterations of refinement, 50 to 200, at 0.2 s for 512x512; needs decoder.model beside (default: 0)"
     )
     add("--effort", type=int, default=0, metavar="N", help=effort)
-    add("--device", choices=cli.DEVICES, default="auto", help=cli.DEVICE_HELP)
-    add("--quiet", action="store_true", help="print nothing on success")
+    cli.add_common_options(add)
     args = parser.parse_args()
+    if args.effort and args.engine == "onnx":
+        parser.error("--effort needs --engine=torch")
     if args.effort < 0:
         parser.error("--effort must not be negative")
     if args.quality is not None and not 1 <= args.quality <= 10:
@@ -44,36 +52,66 @@ def parse_args():
     return args
 
 
-def main():
-    args = parse_args()
-    import codec
-    import model
-    import picture
-    from coding import files
+@functools.cache
+def load(path, device, engine, with_decoder):
+    """The encoder in `path`, and the decoder beside it where that is asked for."""
+    from engines import pair
 
-    image = picture.read(args.input_path)
-    path = args.encoder_path or model.shipped(args.quantize_mode or "variable", "encoder")
-    device = cli.pick_device(args.device)
-    encoder = model.Encoder.load(path, device)
+    encoder = pair.Encoder.load(path, device, engine)
+    beside = os.path.join(os.path.dirname(path), "decoder.model")
+    return encoder, pair.Decoder.load(beside, device, engine) if with_decoder else None
+
+
+def models(args):
+    """The encoder that is asked for, and its decoder if there is a search; raises UserError."""
+    from engines import pair
+
+    path = args.encoder_path or pair.shipped(args.quantize_mode or "variable", "encoder")
+    engine = "torch" if args.effort and args.engine == "auto" else args.engine
+    encoder, decoder = load(path, cli.pick_device(args.device), engine, args.effort > 0)
     mode = encoder.config.mode
     if args.quantize_mode not in (None, mode.name):
         raise cli.UserError(f"{path} is a model for --quantize_mode={mode.name}")
     if mode.is_fixed and (args.quality is not None or args.target_bpp is not None):
         raise cli.UserError("--quality and --target_bpp need --quantize_mode=variable")
-    beside = os.path.join(os.path.dirname(path), "decoder.model")
-    decoder = model.Decoder.load(beside, device) if args.effort else None
+    return encoder, decoder
 
-    began = time.perf_counter()
+
+def encode(args, source, target, progress=False):
+    """Compress an image file to a `.encoded` file; returns the bits per pixel of this."""
+    import codec
+    import picture
+
+    image = picture.read(source, io.BytesIO(cli.read(source)) if source == cli.PIPE else None)
+    encoder, decoder = models(args)
     options = {"quality": args.quality, "target_bpp": args.target_bpp, "effort": args.effort}
-    data = codec.compress(image, encoder, **options, decoder=decoder, progress=not args.quiet)
+    began = time.perf_counter()
+    data = codec.compress(image, encoder, **options, decoder=decoder, progress=progress)
     seconds = time.perf_counter() - began
-    files.write(args.output_path, data)
-    if args.quiet:
-        return
+    cli.write(target, data)
     bpp = 8 * len(data) / (image.width * image.height)
-    print(f"{args.output_path}: {len(data)} bytes, {bpp:.4f} bpp, {seconds:.2f} s")
-    if args.target_bpp is not None and abs(bpp / args.target_bpp - 1) > 0.1:
-        cli.warn(f"{bpp:.4f} bpp instead of {args.target_bpp:g}")
+    if progress:
+        cli.tell(f"{target}: {len(data)} bytes, {bpp:.4f} bpp, {seconds:.2f} s", target)
+        if args.target_bpp is not None and abs(bpp / args.target_bpp - 1) > 0.1:
+            cli.warn(f"{bpp:.4f} bpp instead of {args.target_bpp:g}")
+    return bpp
+
+
+def is_image(path):
+    """Whether a file of a folder or a pattern is taken."""
+    import picture
+
+    return path.lower().endswith(picture.EXTENSIONS)
+
+
+def main():
+    args = parse_args()
+    if batch.is_many(args.input_path):
+        models(args)  # which must be there before anything is begun
+        jobs = batch.plan(args.input_path, args.output_path, is_image, "{}.encoded".format)
+        batch.run(jobs, functools.partial(encode, args), args)
+    else:
+        encode(args, args.input_path, args.output_path, progress=not args.quiet)
 
 
 if __name__ == "__main__":

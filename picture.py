@@ -8,6 +8,7 @@ import dataclasses
 import io
 import os
 import warnings
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
@@ -74,11 +75,14 @@ class Picture:
         return image
 
 
-def read(path: str) -> Image.Image:
-    """Open the image file `path`; raises PictureError or OSError if it is none or damaged."""
+def read(path: str, file: BinaryIO | None = None) -> Image.Image:
+    """Open the image file `path`, or the open `file` of that name.
+
+    Raises PictureError or OSError if it is none or damaged.
+    """
     try:
         with _pillow():
-            image = Image.open(path)
+            image = Image.open(file or path)
             image.load()
     except UnidentifiedImageError as error:
         raise PictureError(f"{path}: not an image that Pillow can read") from error
@@ -102,14 +106,25 @@ def write(image: Image.Image, path: str) -> None:
     Raises PictureError for an unknown extension or a picture that the format does not hold, and OSError.
     """
     format_name = _format_of(path)
-    kept = {key: image.info[key] for key in ("exif", "icc_profile") if key in image.info}
     with replacing(path) as temporary:
         try:
-            image.save(temporary, format_name, quality=95, **kept)
+            _save(image, temporary, format_name)
         except (OSError, MemoryError):
             raise
         except Exception as error:  # Pillow's writers can fail in any way
             raise PictureError(f"{path}: the format cannot hold this picture ({error})") from error
+
+
+def to_png(image: Image.Image) -> bytes:
+    """A PNG file of a Pillow image, with its ICC profile and EXIF."""
+    file = io.BytesIO()
+    _save(image, file, "PNG")
+    return file.getvalue()
+
+
+def _save(image, file, format_name):
+    kept = {key: image.info[key] for key in ("exif", "icc_profile") if key in image.info}
+    image.save(file, format_name, quality=95, **kept)
 
 
 def _format_of(path):

@@ -11,16 +11,14 @@ gives each a mean, and a rounding policy says what its distance from the mean be
 the arguments distance, mean and log_scale (log2 of the deviation), each of one shape, in steps.
 """
 
+import dataclasses
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
-# By how much thresholds move outwards, for a deviation of one step, and at most.
-DEAD_ZONE, LARGEST_DEAD_ZONE = 0.05, 0.2
-# Where the scale is smaller, a distance from the mean is coded as zero, with no bits: part of the format, as
-# the dead zone is not.
-LEAST_LOG_SCALE = -3.625
+from coding.latents import DEAD_ZONE, LARGEST_DEAD_ZONE, LEAST_LOG_SCALE
 
 
 def quantize(f: torch.Tensor, B: int) -> torch.Tensor:
@@ -123,11 +121,6 @@ def as_rounded(distance: torch.Tensor, rounded: torch.Tensor) -> torch.Tensor:
     return rounded
 
 
-def limits(digits: Sequence[int], B: int) -> torch.Tensor:
-    """The largest magnitudes (K,) of latents of `digits` digits of 2^B + 1 levels each, as integers."""
-    return torch.tensor([((2**B + 1) ** count - 1) // 2 for count in digits])
-
-
 def split_digits(
     y: torch.Tensor,
     digits: Sequence[int],
@@ -184,3 +177,24 @@ def from_integers(
 ) -> torch.Tensor:
     """The latents, float (N, K, H, W), of integers b (N, D, H, W) in [0, 2^B]; inverse of `to_integers`."""
     return join_digits(b.float() - 2 ** (B - 1), digits, B)
+
+
+@dataclasses.dataclass(frozen=True)
+class Policies:
+    """The rounding policies of a kind of latents.
+
+    round: that of coding, as `coding/latents.py` has it too; nearest: the one with no dead zone; softly: the
+    soft one, which has a gradient and a `sharpness` besides.
+    """
+
+    round: Callable
+    nearest: Callable
+    softly: Callable
+
+
+def policies(latents: str, B: int) -> Policies:
+    """Those of "integers" or "distances", as `coding/modes.py` names the kinds; B: bits of the quantizer."""
+    if latents == "integers":
+        nearest = functools.partial(round_to_integers, B=B)
+        return Policies(nearest, nearest, soften_to_integers)
+    return Policies(round_with_dead_zone, round_plainly, soften_plainly)

@@ -6,11 +6,15 @@ those of the image. A payload is
 
     varint n | n escaped integers as zigzag varints | arithmetic code of all symbols, in coding order
 
-Two engines write the same bytes: `engine_package` is the package arithmetic-compressor itself,
-`engine_compiled` the same arithmetic in a compiled loop, some hundred times faster.
+Three engines write the same bytes: `engine_package` is the package arithmetic-compressor itself; `engine_c`
+is the same arithmetic in C, some hundred times faster, where there is a compiler; `engine_numba` is as fast
+where there is none, and takes a second to start.
 """
 
+import contextlib
 import dataclasses
+import functools
+import importlib
 from collections.abc import Iterable
 from types import ModuleType
 
@@ -129,16 +133,13 @@ def _to_frequencies(counts):
     return frequencies + 1
 
 
+@functools.cache
 def default_engine() -> ModuleType:
-    """The compiled engine, or the package where numba is missing."""
-    try:
-        from coding import engine_compiled
-
-        return engine_compiled
-    except ImportError:
-        from coding import engine_package
-
-        return engine_package
+    """The first of the engines that works here, fast ones before the package."""
+    for name in ("coding.engine_c", "coding.engine_numba"):
+        with contextlib.suppress(ImportError):
+            return importlib.import_module(name)
+    return importlib.import_module("coding.engine_package")
 
 
 def encode(

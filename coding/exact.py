@@ -7,25 +7,23 @@ operations matter. There are two ways:
 
 - float64, weights multiples of 2^-12 within +-8, activations multiples of 2^-8 within +-2^15: with up to
   4,096 terms every partial sum is a multiple of 2^-20 below 2^31;
-- float32, in `Linear`, twice as fast: inputs multiples of 2^-6 within +-32, and each row of weights on the
-  finest grid for which no partial sum can need more than the 24 bits of float32.
+- float32, for the large layers, twice as fast: inputs multiples of 2^-6 within +-32, and each row of weights
+  on the finest grid for which no partial sum can need more than the 24 bits of float32.
 
-What happens to single numbers, not sums, is rounded by IEEE 754 alike everywhere. The same functions serve
-training: in float32 they are differentiable and round nothing.
+What happens to single numbers, not sums, is rounded by IEEE 754 alike everywhere. `networks/relaxed.py` has
+the same functions for training.
 """
 
+import functools
 import math
-from collections.abc import Callable
 
-import torch
-from torch import nn
-from torch.nn import functional as F
+import numpy as np
 
 WEIGHT_BITS = 12
 ACTIVATION_BITS = 8
 MOST_WEIGHT = 8
 MOST_ACTIVATION = 2**15
-INPUT_BITS = 6  # of the inputs of `Linear`
+INPUT_BITS = 6  # of the inputs of a float32 layer
 MOST_INPUT = 32
 FLOAT32_BITS = 24
 EXPONENT_BITS = 6  # of the fraction in `power_of_two`
@@ -39,121 +37,73 @@ def _roots():
         for _ in range(EXPONENT_BITS):
             root = math.isqrt(root)
         values.append(root / 2**WEIGHT_BITS)
-    return torch.tensor(values, dtype=torch.float64)
+    return np.array(values)
 
 
 ROOTS = _roots()
 
 
-class Linear(nn.Linear):
-    """A layer for what `activate` or `signed_log` gave; frozen, it is exact in float32 and gives float64."""
-
-    frozen = False
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = F.linear(x.to(self.weight.dtype), self.weight, self.bias)
-        return y.double() if self.frozen else y
-
-    @torch.no_grad()
-    def freeze(self) -> None:
-        """Bring each row to its grid, on which the sum of all magnitudes of products stays below 2^24."""
-        bias = torch.zeros(len(self.weight)) if self.bias is None else self.bias
-        rows = torch.cat([self.weight, bias[:, None]], 1).double()
-        most = torch.tensor([MOST_INPUT] * self.in_features + [1], dtype=torch.float64)
-        result, done = rows, torch.zeros(len(rows), dtype=torch.bool)
-        for bits in range(WEIGHT_BITS, -2 * WEIGHT_BITS, -1):
-            grid = (rows * 2.0**bits).round() / 2.0**bits
-            fits = ~done & ((grid.abs() * most).sum(1) < 2.0 ** (FLOAT32_BITS - INPUT_BITS - bits))
-            result = torch.where(fits[:, None], grid, result)
-            done |= fits
-        self.float()
-        self.weight.copy_(result[:, :-1])
-        if self.bias is not None:
-            self.bias.copy_(result[:, -1])
-        self.frozen = True
+def freeze(weights: np.ndarray) -> np.ndarray:
+    """Weights of any shape brought to the grid and range of float64 arithmetic, float64."""
+    grid = np.round(weights.astype(np.float64) * 2**WEIGHT_BITS) / 2**WEIGHT_BITS
+    return grid.clip(-MOST_WEIGHT, MOST_WEIGHT)
 
 
-def float32_is_whole() -> bool:
-    """Whether products of float32 matrices keep 24 bits now: some settings of PyTorch give up a part."""
-    long, short = torch.full((64, 64), 4095.0), torch.full((64, 64), 63.0)
-    return all((F.linear(*pair) == 64 * 63 * 4095).all() for pair in ((long, short), (short, long)))
+def freeze_rows(weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weights (O, I) and bias (O,) of a float32 layer, each row brought to its grid, float64.
 
-
-def arithmetic(function: Callable) -> Callable:
-    """A function that computes with frozen modules, kept from the caller's autocast, which would round.
-
-    It computes no gradients.
+    On it the sum of all magnitudes of products stays below 2^24.
     """
-    return torch.inference_mode()(torch.autocast("cpu", enabled=False)(function))
+    rows = np.concatenate([weight, bias[:, None]], 1).astype(np.float64)
+    most = np.array([MOST_INPUT] * weight.shape[1] + [1], np.float64)
+    result, done = rows, np.zeros(len(rows), bool)
+    for bits in range(WEIGHT_BITS, -2 * WEIGHT_BITS, -1):
+        grid = np.round(rows * 2.0**bits) / 2.0**bits
+        fits = ~done & ((np.abs(grid) * most).sum(1) < 2.0 ** (FLOAT32_BITS - INPUT_BITS - bits))
+        result = np.where(fits[:, None], grid, result)
+        done |= fits
+    return result[:, :-1], result[:, -1]
 
 
-def suit(module: nn.Module) -> nn.Module:
-    """Let a module's frozen layers compute in float32 if that is exact now, else in float64; returns it."""
-    dtype = torch.float32 if float32_is_whole() else torch.float64
-    for layer in module.modules():
-        if isinstance(layer, Linear):
-            layer.to(dtype)
-    return module
+@functools.cache
+def whole_dtype() -> type:
+    """float32 if products of its matrices keep 24 bits here, else float64: some libraries give up a part."""
+    long, short = np.full((64, 64), 4095, np.float32), np.full((64, 64), 63, np.float32)
+    is_whole = all((a @ b.T == 64 * 63 * 4095).all() for a, b in ((long, short), (short, long)))
+    return np.float32 if is_whole else np.float64
 
 
-@torch.no_grad()
-def freeze(module: nn.Module) -> nn.Module:
-    """Bring a module's parameters to the grids of exact arithmetic, in place; returns it."""
-    module.double().cpu().eval()
-    layers = [layer for layer in module.modules() if isinstance(layer, Linear)]
-    for layer in layers:
-        layer.freeze()
-    rows = {parameter for layer in layers for parameter in layer.parameters()}
-    for parameter in module.parameters():
-        parameter.requires_grad_(False)
-        if parameter not in rows:
-            parameter.copy_((parameter * 2**WEIGHT_BITS).round() / 2**WEIGHT_BITS).clamp_(
-                -MOST_WEIGHT, MOST_WEIGHT
-            )
-    return module
+def settle(x: np.ndarray) -> np.ndarray:
+    """Activations of any shape rounded to their grid and range, in place; returns them."""
+    return _to_grid(np.clip(x, -MOST_ACTIVATION, MOST_ACTIVATION, out=x), ACTIVATION_BITS)
 
 
-def thaw(module: nn.Module) -> nn.Module:
-    """Bring a frozen module back to float32 and gradients, in place; returns it."""
-    for layer in module.modules():
-        if isinstance(layer, Linear):
-            layer.frozen = False
-    return module.float().requires_grad_()
+def activate(x: np.ndarray) -> np.ndarray:
+    """Between exact layers: zero for what is negative, the rest brought to the grid and range of inputs; in
+    place."""
+    return _to_grid(np.clip(x, 0, MOST_INPUT, out=x), INPUT_BITS)
 
 
 def _to_grid(x, bits):
-    """x, which is changed, rounded to multiples of 2^-bits in float64, as it is in float32."""
-    return x.mul_(2**bits).round_().div_(2**bits) if x.dtype == torch.float64 else x
+    x *= 2**bits
+    np.rint(x, out=x)
+    x *= 2.0**-bits
+    return x
 
 
-def settle(x: torch.Tensor) -> torch.Tensor:
-    """Activations of any shape rounded to their grid and range; in float32 only brought to the range."""
-    return _to_grid(F.hardtanh(x, -MOST_ACTIVATION, MOST_ACTIVATION), ACTIVATION_BITS)
+def power_of_two(x: np.ndarray) -> np.ndarray:
+    """2^x of settled x of any shape, from a table."""
+    parts = np.rint(x * 2**EXPONENT_BITS).astype(np.int64)  # 64ths
+    whole = (parts >> EXPONENT_BITS) + 1023 << 52  # the bits of a power of two; libraries may be off by one
+    return ROOTS[parts % 2**EXPONENT_BITS] * whole.view(np.float64)
 
 
-def activate(x: torch.Tensor) -> torch.Tensor:
-    """Between exact layers: zero for what is negative, the rest brought to the grid and range of inputs."""
-    return _to_grid(F.hardtanh(x, 0, MOST_INPUT), INPUT_BITS)
-
-
-def power_of_two(x: torch.Tensor) -> torch.Tensor:
-    """2^x of settled x of any shape, from a table in float64."""
-    if x.dtype != torch.float64:
-        return torch.exp2(x)
-    parts = (x * 2**EXPONENT_BITS).round().long()  # 64ths
-    whole = (
-        parts >> EXPONENT_BITS
-    ) + 1023 << 52  # the bits of a power of two; library functions may be off by one
-    return ROOTS[parts % 2**EXPONENT_BITS] * whole.view(torch.float64)
-
-
-def signed_log(x: torch.Tensor) -> torch.Tensor:
+def signed_log(x: np.ndarray) -> np.ndarray:
     """sign(x) log2(1 + |x|), by straight lines between powers of two, on the grid and in range of inputs."""
-    mantissa, exponent = torch.frexp(1 + x.abs())
-    return _to_grid(x.sign() * (exponent + 2 * mantissa - 2), INPUT_BITS)
+    mantissa, exponent = np.frexp(1 + np.abs(x))
+    return np.sign(x) * _to_grid(exponent + 2 * mantissa - 2, INPUT_BITS)
 
 
-def polynomial(coefficients: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-    """c0 + c1 t + c2 t^2, settled, (N, C, 1, 1), of coefficients (3, C) at t (N,), multiples of 1/64."""
-    powers = torch.stack((torch.ones_like(t), t, t.square()))  # (3, N)
-    return settle((powers[:, :, None] * coefficients[:, None]).sum(0))[:, :, None, None]
+def polynomial(coefficients: np.ndarray, t: float) -> np.ndarray:
+    """c0 + c1 t + c2 t^2, settled, (C,), of coefficients (3, C) at t, a multiple of 1/64."""
+    return settle(coefficients[0] + coefficients[1] * t + coefficients[2] * (t * t))

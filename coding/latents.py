@@ -1,6 +1,6 @@
 """Latents to a payload and back: z first, then the latents group by group in the order of `order.py`.
 
-`context.EntropyModel` gives a mean and a scale for every latent. There are two kinds of latents:
+`entropy_model.EntropyModel` gives a mean and a scale for every latent. There are two kinds of latents:
 
 - `IntegerLatents`, of hard and soft mode: latents become integers;
 - `DistanceLatents`, of variable mode: the distances of latents from their means become integers.
@@ -12,20 +12,24 @@ chooses a context is exact, see `exact.py`, and part of the format.
 
 import abc
 import dataclasses
-import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
-import torch
 
-import quantize
-from coding import entropy, exact, order
-from coding.context import HIGHEST_LOG_SCALE, EntropyModel, laplacian_bits
-from quantize import LEAST_LOG_SCALE
+from coding import entropy
+from coding.entropy_model import HIGHEST_LOG_SCALE, EntropyModel
+from coding.order import HYPER_STRIDE
+from coding.walk import Group, Walk
 
 LARGEST = 2**15 - 1  # magnitude of a latent before it is rounded
 BAND = 4096  # positions, about, that are coded together
 PRIOR = 300  # integers that the Laplacian start of an adaptive model counts for, beside those of training
+
+# By how much thresholds move outwards, for a deviation of one step, and at most.
+DEAD_ZONE, LARGEST_DEAD_ZONE = 0.05, 0.2
+# Where the scale is smaller, a distance from the mean is coded as zero, with no bits: part of the format, as
+# the dead zone is not.
+LEAST_LOG_SCALE = -3.625
 
 # One level of the scale is a quarter of an octave.
 LEVELS_PER_OCTAVE = 4
@@ -38,15 +42,18 @@ INTEGER_LEVELS = FINE_LEVELS * FRACTIONS + LEVELS - FINE_LEVELS
 
 @dataclasses.dataclass(frozen=True)
 class Latents:
-    """What is coded of a picture, in quantization steps: y (1, K, h, w), z (1, Z, ceil(h/4), ceil(w/4))."""
+    """What is coded of a picture, in quantization steps, float32.
 
-    y: torch.Tensor
-    z: torch.Tensor
+    y: (h, w, K); z: (ceil(h/4), ceil(w/4), Z), the hyper-latents.
+    """
+
+    y: np.ndarray
+    z: np.ndarray
 
 
 def _level(log_scale):
     """Level, int (n,), of log2 scales of any shape; negative where nothing but zero is coded."""
-    return ((log_scale.flatten() - LEAST_LOG_SCALE) * LEVELS_PER_OCTAVE - 0.5).round().int()
+    return np.rint((log_scale.ravel() - LEAST_LOG_SCALE) * LEVELS_PER_OCTAVE - 0.5).astype(np.int32)
 
 
 def _log_scale(level):
@@ -61,29 +68,25 @@ class DistanceChoice:
     is all but certain to be zero.
     """
 
-    def __init__(
-        self,
-        mean: torch.Tensor,
-        log_scale: torch.Tensor,
-        first: int,
-    ):
-        """mean, log_scale: settled, both (1, P, C); first: the first of the contexts to choose from."""
+    def __init__(self, mean: np.ndarray, log_scale: np.ndarray, first: int):
+        """mean, log_scale: settled, both (P, C); first: the first of the contexts to choose from."""
         self._shape, level = mean.shape, _level(log_scale)
-        self._where = level.ge(0).nonzero()[:, 0]  # numbers in (1, P, C) as one row
-        self.contexts = (level[self._where] + first).short().numpy()
+        self._where = np.flatnonzero(level >= 0)  # numbers in (P, C) as one row
+        self.contexts = (level[self._where] + first).astype(np.int16)
 
-    def integers(self, distance: torch.Tensor) -> torch.Tensor:
-        """What codes rounded distances (1, P, C) from the mean, (n,)."""
-        return distance.flatten()[self._where]
+    def integers(self, distance: np.ndarray) -> np.ndarray:
+        """What codes rounded distances (P, C) from the mean, float64 (n,)."""
+        return distance.ravel()[self._where]
 
-    def distances(self, integers: torch.Tensor) -> torch.Tensor:
-        """The distances (1, P, C) that integers, float64 (n,), code."""
+    def distances(self, integers: np.ndarray) -> np.ndarray:
+        """The distances (P, C) that integers, float64 (n,), code."""
         return self.scatter(integers)
 
-    def scatter(self, values: torch.Tensor) -> torch.Tensor:
-        """Values (n,) of what is coded, and zero of the rest, as (1, P, C)."""
-        everything = torch.zeros(self._shape.numel(), dtype=values.dtype)
-        return everything.index_copy_(0, self._where, values).view(self._shape)
+    def scatter(self, values: np.ndarray) -> np.ndarray:
+        """Values (n,) of what is coded, and zero of the rest, as (P, C)."""
+        everything = np.zeros(self._shape, values.dtype)
+        everything.ravel()[self._where] = values
+        return everything
 
 
 class IntegerChoice:
@@ -93,33 +96,28 @@ class IntegerChoice:
     contexts: int16 (n,), one for each scale and, where this is small, distance of the mean from the integer.
     """
 
-    def __init__(
-        self,
-        mean: torch.Tensor,
-        log_scale: torch.Tensor,
-        first: int,
-    ):
+    def __init__(self, mean: np.ndarray, log_scale: np.ndarray, first: int):
         """As of a DistanceChoice."""
         self._shape = mean.shape
-        self._above = (mean - mean.round()).flatten()  # of the mean, above the nearest integer
-        self._side = torch.where(self._above < 0, -1.0, 1.0).to(mean.dtype)
-        level = _level(log_scale).clamp_min(0)
-        fraction = (self._above.abs() * (2 * FRACTIONS)).int().clamp(0, FRACTIONS - 1)
+        self._above = (mean - np.rint(mean)).ravel()  # of the mean, above the nearest integer
+        self._side = np.where(self._above < 0, -1.0, 1.0)
+        level = _level(log_scale).clip(0)
+        fraction = (np.abs(self._above) * (2 * FRACTIONS)).astype(np.int32).clip(0, FRACTIONS - 1)
         fine = level * FRACTIONS + fraction
         coarse = level + FINE_LEVELS * (FRACTIONS - 1)
-        self.contexts = (torch.where(level < FINE_LEVELS, fine, coarse) + first).short().numpy()
+        self.contexts = (np.where(level < FINE_LEVELS, fine, coarse) + first).astype(np.int16)
 
-    def integers(self, distance: torch.Tensor) -> torch.Tensor:
-        """What codes distances (1, P, C) of integers from the mean, (n,)."""
-        return self._side * (distance.flatten() + self._above)
+    def integers(self, distance: np.ndarray) -> np.ndarray:
+        """What codes distances (P, C) of integers from the mean, float64 (n,)."""
+        return self._side * (distance.ravel() + self._above)
 
-    def distances(self, integers: torch.Tensor) -> torch.Tensor:
-        """The distances (1, P, C) that integers, float64 (n,), code."""
+    def distances(self, integers: np.ndarray) -> np.ndarray:
+        """The distances (P, C) that integers, float64 (n,), code."""
         return self.scatter(self._side * integers - self._above)
 
-    def scatter(self, values: torch.Tensor) -> torch.Tensor:
-        """Values (n,) of what is coded, which is everything, as (1, P, C)."""
-        return values.view(self._shape)
+    def scatter(self, values: np.ndarray) -> np.ndarray:
+        """Values (n,) of what is coded, which is everything, as (P, C)."""
+        return values.reshape(self._shape)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,28 +138,23 @@ HYPER_MODELS = [AdaptiveModel(_log_scale(level)) for level in range(LEVELS)]
 class Kind(abc.ABC):
     """A kind of latents: how they become integers, and which adaptive models code these.
 
-    round, round_nearest, round_softly: policies of `quantize.py`: that of coding; the one with no dead zone;
-    and the soft one, which has a gradient and a `sharpness` besides.
     limits: int64 (K,), the largest magnitudes of quantized latents, in steps.
     """
 
-    def __init__(
-        self,
-        round: Callable,
-        round_nearest: Callable,
-        round_softly: Callable,
-        limits: torch.Tensor,
-    ):
-        self.round, self.round_nearest, self.round_softly = round, round_nearest, round_softly
+    def __init__(self, limits: np.ndarray):
         self.limits = limits
 
-    def clip(self, y: torch.Tensor) -> torch.Tensor:
-        """Latents (N, K, h, w) brought to where they can be coded, once they are rounded."""
-        most = (self.limits + 0.49).clamp(max=LARGEST).to(y.device).view(1, -1, 1, 1)
-        return torch.clamp(y, -most, most)
+    @property
+    def most(self) -> np.ndarray:
+        """The magnitudes, float64 (K,), that real latents are clipped to so that they can be coded."""
+        return np.minimum(self.limits + 0.49, LARGEST)
 
     @abc.abstractmethod
-    def choose(self, group: order.Group) -> DistanceChoice | IntegerChoice:
+    def round(self, distance: np.ndarray, mean: np.ndarray, log_scale: np.ndarray) -> np.ndarray:
+        """What distances from the mean become, each (P, C), in steps: the policy of coding."""
+
+    @abc.abstractmethod
+    def choose(self, group: Group) -> DistanceChoice | IntegerChoice:
         """What is coded of a group of settled mean and scale, and in which contexts."""
 
     @abc.abstractmethod
@@ -172,10 +165,16 @@ class Kind(abc.ABC):
 class IntegerLatents(Kind):
     """Latents of hard and soft mode, which become integers that their digits can hold."""
 
-    def __init__(self, digits: tuple, bits: int):
+    def __init__(self, digits: Sequence[int], bits: int):
         """digits: of each component, as of `quantize.split_digits`; bits: B of the quantizer."""
-        nearest = functools.partial(quantize.round_to_integers, B=bits)
-        super().__init__(nearest, nearest, quantize.soften_to_integers, quantize.limits(digits, bits))
+        super().__init__(limits(digits, bits))
+        self._bits = bits
+
+    def round(self, distance, mean, log_scale):
+        """To the integer that is nearest to the latent; see `quantize.round_to_integers`."""
+        B = self._bits
+        f = (distance + mean).astype(np.float32) / np.float32(2**B) + np.float32(0.5)
+        return np.floor(f * np.float32(2**B) + np.float32(0.5)) - 2 ** (B - 1) - mean
 
     def choose(self, group):
         first = len(HYPER_MODELS) + group.step.slice * INTEGER_LEVELS
@@ -194,14 +193,14 @@ class IntegerLatents(Kind):
 class DistanceLatents(Kind):
     """Latents of variable mode, whose distances from their means become integers."""
 
-    def __init__(self, digits: tuple, bits: int):
+    def __init__(self, digits: Sequence[int], bits: int):
         """As of IntegerLatents, of which only the number of components matters."""
-        super().__init__(
-            quantize.round_with_dead_zone,
-            quantize.round_plainly,
-            quantize.soften_plainly,
-            torch.full((len(digits),), LARGEST + 1),
-        )
+        super().__init__(np.full(len(digits), LARGEST + 1))
+
+    def round(self, distance, mean, log_scale):
+        """With all thresholds moved outwards; see `quantize.round_with_dead_zone`."""
+        zone = np.minimum(DEAD_ZONE * np.exp2(-log_scale), LARGEST_DEAD_ZONE)
+        return np.sign(distance) * np.floor(np.abs(distance) + 0.5 - zone) * (log_scale >= LEAST_LOG_SCALE)
 
     def choose(self, group):
         first = len(HYPER_MODELS) + group.step.slice * LEVELS
@@ -211,51 +210,61 @@ class DistanceLatents(Kind):
         return HYPER_MODELS + [AdaptiveModel(_log_scale(level)) for level in range(LEVELS)] * slice_count
 
 
+def limits(digits: Sequence[int], B: int) -> np.ndarray:
+    """The largest magnitudes (K,) of latents of `digits` digits of 2^B + 1 levels each, as integers."""
+    return np.array([((2**B + 1) ** count - 1) // 2 for count in digits])
+
+
 KINDS = {"integers": IntegerLatents, "distances": DistanceLatents}  # by the name in `modes.py`
 
 
 @dataclasses.dataclass(frozen=True)
 class Coded:
-    """What is coded at positions (P,) of z or of a slice: integers (n,) in the contexts of a choice."""
+    """What is coded at positions (P,) of z or of a slice: integers int32 (n,) in the contexts of a choice."""
 
-    positions: torch.Tensor
+    positions: np.ndarray
     choice: DistanceChoice | IntegerChoice
     integers: np.ndarray
 
 
+def _rows(array):
+    """Latents (h, w, C) with positions in rows, (h * w, C)."""
+    return array.reshape(-1, array.shape[-1])
+
+
 def _choose_hyper(entropy_model, shape, t):
-    """Mean (1, P, Z) of z and the choice that codes it, before all else; shape: of z."""
-    exact.suit(entropy_model)
-    mean, log_scale = (p.expand(-1, shape[0] * shape[1], -1) for p in entropy_model.hyper_parameters(t))
+    """Mean (P, Z) of z and the choice that codes it, before all else; shape: (h, w) of z."""
+    parameters = entropy_model.hyper_parameters(t)
+    mean, log_scale = (np.broadcast_to(p, (shape[0] * shape[1], len(p))) for p in parameters)
     return mean, DistanceChoice(mean, log_scale, first=0)
 
 
 def _code_hyper(entropy_model, z, t):
-    """The Coded of real z (1, Z, h, w), and z as it is quantized."""
-    mean, choice = _choose_hyper(entropy_model, z.shape[2:], t)
-    integers = choice.integers((order.to_rows(z) - mean).round())
-    quantized = order.from_rows(mean + choice.distances(integers), z.shape[2:])
-    return Coded(torch.arange(mean.shape[1]), choice, integers.int().numpy()), quantized
+    """The Coded of real z (h, w, Z), and z as it is quantized, float64."""
+    mean, choice = _choose_hyper(entropy_model, z.shape[:2], t)
+    integers = choice.integers(np.rint(_rows(z) - mean))
+    quantized = (mean + choice.distances(integers)).reshape(z.shape)
+    return Coded(np.arange(len(mean)), choice, integers.astype(np.int32)), quantized
 
 
 def _walk(entropy_model, z, shape, t):
-    """The order.Walk of latents of a shape (h, w), after quantized z."""
-    return order.Walk(entropy_model, z, shape, t, band=max(2, BAND // shape[1] // 2 * 2))
+    """The Walk of latents of a shape (h, w), after quantized z."""
+    return Walk(entropy_model, z, shape, t, band=max(2, BAND // shape[1] // 2 * 2))
 
 
 def _code_latents(entropy_model, kind, y, z, t) -> Iterator[Coded]:
-    """What is coded of real latents y (1, K, h, w), group by group, after quantized z."""
-    slices = [order.to_rows(part) for part in y.split(entropy_model.slices, 1)]
-    walk = _walk(entropy_model, z, y.shape[2:], t)
+    """What is coded of real latents y (h, w, K), group by group, after quantized z."""
+    ends = np.cumsum(entropy_model.slices)[:-1]
+    slices = np.split(_rows(y), ends, 1)
+    walk = _walk(entropy_model, z, y.shape[:2], t)
     for group in walk:
         distance = kind.round(group.of(slices) - group.mean, group.mean, group.log_scale)
         choice = kind.choose(group)
         integers = choice.integers(distance)
-        yield Coded(group.positions, choice, integers.int().numpy())
+        yield Coded(group.positions, choice, integers.astype(np.int32))
         walk.put(group, group.mean + choice.distances(integers))
 
 
-@exact.arithmetic
 def symbols(
     entropy_model: EntropyModel,
     kind: Kind,
@@ -263,9 +272,9 @@ def symbols(
     t: float,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Integers int32 (n,), and contexts int16 (n,), that code real latents at rate t, in coding order."""
-    hyper, z = _code_hyper(entropy_model, latents.z, _as_tensor(t))
+    hyper, z = _code_hyper(entropy_model, latents.z, t)
     integers, contexts = [hyper.integers], [hyper.choice.contexts]
-    for coded in _code_latents(entropy_model, kind, latents.y, z, _as_tensor(t)):
+    for coded in _code_latents(entropy_model, kind, latents.y, z, t):
         integers.append(coded.integers)
         contexts.append(coded.choice.contexts)
     return _join(integers), _join(contexts)
@@ -278,12 +287,8 @@ def _join(arrays):
     return whole
 
 
-def _as_tensor(t):
-    return torch.tensor([t], dtype=torch.float64)
-
-
 class LatentCoder:
-    """Codes latents of a kind with a frozen entropy model and a bank of adaptive models that fits it."""
+    """Codes latents of a kind with an entropy model and a bank of adaptive models that fits it."""
 
     def __init__(
         self,
@@ -301,56 +306,54 @@ class LatentCoder:
         integers, contexts = symbols(self.entropy_model, self.kind, latents, t)
         return entropy.encode(integers, contexts, self.bank)
 
-    @exact.arithmetic
     def decode(
         self,
         payload: bytes,
         shape: tuple[int, int],
         t: float,
     ) -> Latents:
-        """The quantized latents, float32, in a payload; shape: (h, w) of y.
+        """The quantized latents in a payload; shape: (h, w) of y.
 
         Raises entropy.PayloadError if the payload is damaged.
         """
         reader = entropy.Reader(payload, self.bank)
-        hyper_shape = tuple(-(-side // order.HYPER_STRIDE) for side in shape)
-        mean, choice = _choose_hyper(self.entropy_model, hyper_shape, _as_tensor(t))
-        z = order.from_rows(_read(reader, choice, mean, LARGEST + 1), hyper_shape)
+        hyper_shape = tuple(-(-side // HYPER_STRIDE) for side in shape)
+        mean, choice = _choose_hyper(self.entropy_model, hyper_shape, t)
+        z = _read(reader, choice, mean, LARGEST + 1).reshape(*hyper_shape, -1)
 
-        limits = self.kind.limits.split(self.entropy_model.slices)
-        walk = _walk(self.entropy_model, z, shape, _as_tensor(t))
+        limits = np.split(self.kind.limits, np.cumsum(self.entropy_model.slices)[:-1])
+        walk = _walk(self.entropy_model, z, shape, t)
         for group in walk:
             walk.put(group, _read(reader, self.kind.choose(group), group.mean, limits[group.step.slice]))
         reader.close()
-        return Latents(walk.latents(), z.float())
+        return Latents(walk.latents(), z.astype(np.float32))
 
-    @exact.arithmetic
     def code_lengths(self, latents: Latents, t: float) -> tuple[np.ndarray, np.ndarray]:
         """Bits at each position of y, float64 (h, w), and of z, (ceil(h/4), ceil(w/4)).
 
         latents: real or quantized. The bits are those of the initial probabilities: the adaptive models need
         mostly a little less.
         """
-        hyper, z = _code_hyper(self.entropy_model, latents.z, _as_tensor(t))
-        shape, bits_z = latents.y.shape[2:], self._bits(hyper).reshape(latents.z.shape[2:])
+        hyper, z = _code_hyper(self.entropy_model, latents.z, t)
+        shape, bits_z = latents.y.shape[:2], self._bits(hyper).reshape(latents.z.shape[:2])
         bits_y = np.zeros(shape[0] * shape[1])
-        for coded in _code_latents(self.entropy_model, self.kind, latents.y, z, _as_tensor(t)):
-            bits_y[coded.positions.numpy()] += self._bits(coded)
+        for coded in _code_latents(self.entropy_model, self.kind, latents.y, z, t):
+            bits_y[coded.positions] += self._bits(coded)
         return bits_y.reshape(shape), bits_z
 
     def _bits(self, coded):
         """Bits, float64 (P,), at each position."""
         lengths = self.bank.code_lengths(coded.integers, coded.choice.contexts)
-        return coded.choice.scatter(torch.from_numpy(lengths))[0].sum(1).numpy()
+        return coded.choice.scatter(lengths).sum(1)
 
 
 def _read(reader, choice, mean, limit):
-    """Latents (1, P, C) that a reader gives for a choice; mean: theirs; limit: number or (C,), of magnitudes.
+    """Latents (P, C) that a reader gives for a choice; mean: theirs; limit: number or (C,), of magnitudes.
 
     Raises entropy.PayloadError for what is beyond it.
     """
-    latents = mean + choice.distances(torch.from_numpy(reader.read(choice.contexts)).double())
-    if not (latents.abs() <= limit).all():
+    latents = mean + choice.distances(reader.read(choice.contexts).astype(np.float64))
+    if not (np.abs(latents) <= limit).all():
         raise entropy.PayloadError("the payload is damaged")
     return latents
 
@@ -376,9 +379,16 @@ def fit_bank(
     weights = []
     for context, model in enumerate(kind.adaptive_models(slice_count)):
         reach = min(int(7 * 2**model.log_scale) + 3, 2 * kind.limits.max().item())
-        distance = torch.arange(-reach, reach + 1, dtype=torch.float64) - model.above
-        bits = laplacian_bits(distance, torch.tensor(model.log_scale, dtype=torch.float64))
+        shares = _laplacian(np.arange(-reach, reach + 1) - model.above, 2**model.log_scale)
         counted = integers[(contexts == context) & (np.abs(integers) <= reach)] + reach
         counts = np.bincount(counted, minlength=2 * reach + 1)
-        weights.append((-reach, counts + PRIOR * torch.exp2(-bits).numpy()))
+        weights.append((-reach, counts + PRIOR * shares))
     return entropy.Bank.from_weights(weights)
+
+
+def _laplacian(distance, deviation):
+    """Probabilities (n,) of distances (n,) from the mean under a Laplace distribution, one step each."""
+    rate, distance = 2**0.5 / deviation, np.abs(distance)
+    near = 1 - np.exp(-0.5 * rate) * np.cosh(rate * np.minimum(distance, 0.5))
+    far = 0.5 * np.exp(-rate * (distance - 0.5)) * -np.expm1(-rate)
+    return np.where(distance < 0.5, near, far)

@@ -1,15 +1,18 @@
 """Work on a large picture in tiles with margins, so that memory does not grow with it and no seam shows."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Iterable
 
 import numpy as np
-import torch
 from tqdm import tqdm
+
+from coding.order import HYPER_STRIDE
 
 STRIDE = 16  # pixels to a side of one position of the latents
 TILE = 64  # latents a side, 1024 pixels
-HALO = 12  # latents a side, 192 pixels; analysis sees 177 pixels around a point, synthesis 9.25 latents
+# Latents a side, multiples of 4. A latent depends on pixels up to 177 away, and one of z on 48 more; a pixel
+# depends on latents up to 9.25 away.
+ANALYSIS_HALO, SYNTHESIS_HALO = 16, 12
 
 Area = tuple[slice, slice]  # rows and columns
 
@@ -27,19 +30,20 @@ class Tile:
 def split(
     rows: int,
     columns: int,
+    halo: int,
     side: int = TILE,
 ) -> list[Tile]:
-    """The tiles of side x side latents that cover rows x columns of them."""
-    down, across = _spans(rows, side), _spans(columns, side)
+    """The tiles of side x side latents that cover rows x columns of them, with margins of `halo`."""
+    down, across = _spans(rows, side, halo), _spans(columns, side, halo)
     return [Tile(*zip(vertical, horizontal)) for vertical in down for horizontal in across]
 
 
-def _spans(length, side):
+def _spans(length, side, halo):
     """Along one axis: for each tile its own slice, its window's, and its own within the window."""
     spans = []
     for start in range(0, length, side):
         stop = min(start + side, length)
-        first, last = max(start - HALO, 0), min(stop + HALO, length)
+        first, last = max(start - halo, 0), min(stop + halo, length)
         spans.append((slice(start, stop), slice(first, last), slice(start - first, stop - first)))
     return spans
 
@@ -52,9 +56,10 @@ def in_pixels(area: Area) -> Area:
     )
 
 
-def in_latents(area: Area) -> Area:
-    """An area of latents as it is."""
-    return area
+def in_hyper(area: Area) -> Area:
+    """The hyper-latents that an area of latents has, which starts at a multiple of 4."""
+    rows, columns = (slice(s.start // HYPER_STRIDE, -(-s.stop // HYPER_STRIDE)) for s in area)
+    return rows, columns
 
 
 def pad(rgb: np.ndarray, multiple: int = STRIDE) -> np.ndarray:
@@ -63,24 +68,16 @@ def pad(rgb: np.ndarray, multiple: int = STRIDE) -> np.ndarray:
     return np.pad(rgb, ((0, -height % multiple), (0, -width % multiple), (0, 0)), "edge")
 
 
-def fill(
-    out: np.ndarray,
-    function: Callable[[np.ndarray], np.ndarray],
-    source: np.ndarray,
-    out_area: Callable[[Area], Area],
-    source_area: Callable[[Area], Area],
-    tiles: list[Tile],
-    progress: bool = False,
-) -> None:
-    """Fill `out` with function(source), tile by tile.
-
-    Both are arrays (rows, columns, ...), of latents or of pixels: out_area and source_area are `in_latents`
-    or `in_pixels`. progress: show a bar on a terminal.
-    """
-    for tile in tqdm(tiles, unit="tile", delay=1, leave=False, disable=None if progress else True):
-        out[out_area(tile.tile)] = function(source[source_area(tile.window)])[out_area(tile.tile_in_window)]
+def each(tiles: list[Tile], progress: bool) -> Iterable[Tile]:
+    """The tiles, with a bar on a terminal where `progress` asks for one."""
+    return tqdm(tiles, unit="tile", delay=1, leave=False, disable=None if progress else True)
 
 
-def to_tensor(array: np.ndarray, device: torch.device | str) -> torch.Tensor:
-    """Float (1, C, H, W), channels last, of an array (H, W, C)."""
-    return torch.from_numpy(np.array(array, order="C")).to(device).permute(2, 0, 1)[None].float()
+def to_input(array: np.ndarray) -> np.ndarray:
+    """What a transform takes, float32 (1, C, h, w), of an array (h, w, C)."""
+    return np.ascontiguousarray(array.transpose(2, 0, 1), np.float32)[None]
+
+
+def from_output(array: np.ndarray) -> np.ndarray:
+    """An array (h, w, C) of what a transform gives, (1, C, h, w)."""
+    return array[0].transpose(1, 2, 0)

@@ -4,7 +4,7 @@ import numpy as np
 
 import codec
 from coding.order import HYPER_STRIDE
-from model import Decoder
+from engines.pair import Decoder
 
 
 def bits_per_position(data: bytes, decoder: Decoder) -> np.ndarray:

@@ -19,10 +19,10 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 import codec
-import model
 import picture
 from coding.errors import UserError
 from coding.modes import MODES
+from engines import pair
 from evaluation import heatmap, metrics, rivals
 
 THUMBNAIL = 128  # pixels
@@ -48,6 +48,11 @@ class Trial:
     def codec(self) -> str:
         """The name of the codec, as of a curve."""
         return f"{self.mode}, effort {self.effort}" if self.effort else self.mode
+
+    @property
+    def engine(self) -> str:
+        """That which the search needs, or the default."""
+        return "torch" if self.effort else "auto"
 
     @property
     def setting(self) -> str:
@@ -151,15 +156,16 @@ def _outcomes(files, plan, jobs) -> Iterator[Measured]:
             yield measure(path, name, plan)
         return
     spawn = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(jobs, spawn, _start_worker, (jobs,)) as pool:
+    # Read by the libraries of the workers when they start.
+    os.environ["OMP_NUM_THREADS"] = str(max(1, os.cpu_count() // jobs))
+    with concurrent.futures.ProcessPoolExecutor(jobs, spawn, _start_worker) as pool:
         for outcome in [pool.submit(measure, path, name, plan) for path, name in files]:
             yield outcome.result()
 
 
-def _start_worker(jobs):
-    """Share the cores among `jobs` processes, and end without a word on Ctrl-C."""
+def _start_worker():
+    """End without a word on Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    torch.set_num_threads(max(1, os.cpu_count() // jobs))
 
 
 def measure(path: str, name: str, plan: Plan) -> Measured:
@@ -222,7 +228,7 @@ class _Subject:
             row = self._row(name, other_file, others[name].decode(other_file.data))
             self.measured.rows.append(row | {"same bytes as": label})
         if trial in self.plan.shown:
-            _, decoder = _pair(trial.mode, self.plan.device)
+            _, decoder = _pair(trial.mode, self.plan.device, trial.engine)
             files = {trial.codec: _lossless(decoded)} | {
                 name: other_file.data for name, other_file in nearest.items()
             }
@@ -230,7 +236,7 @@ class _Subject:
 
     def _our_file(self, trial):
         """The rivals.File of ours, and its decoded picture."""
-        encoder, decoder = _pair(trial.mode, self.plan.device)
+        encoder, decoder = _pair(trial.mode, self.plan.device, trial.engine)
         began = time.perf_counter()
         data = codec.compress(
             self.image, encoder, quality=trial.quality, effort=trial.effort, decoder=decoder
@@ -259,10 +265,10 @@ class _Subject:
 
 
 @functools.cache
-def _pair(mode, device):
+def _pair(mode, device, engine):
     """Our encoder and decoder of a mode, warm: the first file compiles the coder and is not to be timed."""
-    encoder = model.Encoder.load(model.shipped(mode, "encoder"), device)
-    decoder = model.Decoder.load(model.shipped(mode, "decoder"), device)
+    encoder = pair.Encoder.load(pair.shipped(mode, "encoder"), device, engine)
+    decoder = pair.Decoder.load(pair.shipped(mode, "decoder"), device, engine)
     codec.decompress(codec.compress(Image.new("RGB", (64, 64)), encoder), decoder)
     return encoder, decoder
 

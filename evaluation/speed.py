@@ -1,4 +1,4 @@
-"""Seconds of the entropy coder with both of its engines, and of the whole codec beside its networks."""
+"""Seconds of the entropy coder with its engines, and of the whole codec beside its networks."""
 
 import dataclasses
 import functools
@@ -6,13 +6,11 @@ import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
-import torch
 from PIL import Image
 
 import codec
-import model
-import quantize
-from coding import engine_compiled, engine_package, entropy, latents, tiles
+from coding import engine_package, entropy, latents, tiles
+from engines.pair import Decoder, Encoder, shipped
 from picture import Picture
 
 REPEATS = 5
@@ -45,10 +43,10 @@ class Seconds:
         )
 
 
-def load(mode: str) -> tuple[model.Encoder, model.Decoder]:
+def load(mode: str) -> tuple[Encoder, Decoder]:
     """The shipped pair of a mode."""
-    encoder = model.Encoder.load(model.shipped(mode, "encoder"))
-    return encoder, model.Decoder.load(model.shipped(mode, "decoder"))
+    encoder = Encoder.load(shipped(mode, "encoder"))
+    return encoder, Decoder.load(shipped(mode, "decoder"))
 
 
 def seconds(function: Callable, repeats: int = REPEATS) -> float:
@@ -61,23 +59,22 @@ def seconds(function: Callable, repeats: int = REPEATS) -> float:
     return min(times)
 
 
-@torch.inference_mode()
-def time_codec(image: Image.Image, encoder: model.Encoder, decoder: model.Decoder) -> Seconds:
+def time_codec(image: Image.Image, encoder: Encoder, decoder: Decoder) -> Seconds:
     """The Seconds of a pair on an image."""
     data = codec.compress(image, encoder)
-    x = tiles.to_tensor(tiles.pad(Picture.from_image(image).rgb), encoder.device) / 255
-    t = torch.zeros(1)
-    y = encoder.transform(x, t)
+    x = tiles.to_input(tiles.pad(Picture.from_image(image).rgb)) / np.float32(255)
+    y = encoder.transform(x, 0.0)[0]
     return Seconds(
         seconds(lambda: codec.compress(image, encoder)),
         seconds(lambda: codec.decompress(data, decoder)),
-        seconds(lambda: encoder.transform(x, t)),
-        seconds(lambda: decoder.transform(y, t)),
+        seconds(lambda: encoder.transform(x, 0.0)),
+        seconds(lambda: decoder.transform(y, 0.0)),
     )
 
 
-def coder_lines(image: Image.Image, encoder: model.Encoder) -> Iterator[str]:
-    """Lines that say how long both engines take for the integers of an image in hard or soft mode.
+def coder_lines(image: Image.Image, encoder: Encoder) -> Iterator[str]:
+    """Lines that say how long two engines take for the integers of an image in hard or soft mode: the fastest
+    and the package.
 
     The integers are coded with the trained models, and for comparison all with one model of equal shares.
     """
@@ -86,7 +83,7 @@ def coder_lines(image: Image.Image, encoder: model.Encoder) -> Iterator[str]:
     integers, contexts = latents.symbols(coder.entropy_model, coder.kind, real, 0.0)
     yield from _engine_lines(f"{config.quantize_mode}, bank", integers, contexts, coder.bank)
 
-    digits = quantize.to_integers(real.y.round(), config.digits, config.B).int().numpy().ravel()
+    digits = (np.rint(real.y) + 2 ** (config.B - 1)).astype(np.int32).clip(0, 2**config.B).ravel()
     symbols = 2**config.B + 2  # and the escape
     uniform = np.full((1, symbols), entropy.SCALE // symbols, np.int16)
     one_model = entropy.Bank(np.zeros(1, np.int32), uniform)
@@ -94,7 +91,8 @@ def coder_lines(image: Image.Image, encoder: model.Encoder) -> Iterator[str]:
 
 
 def _engine_lines(name, integers, contexts, bank):
-    payload = entropy.encode(integers, contexts, bank, engine_compiled)
+    fastest = entropy.default_engine()
+    payload = entropy.encode(integers, contexts, bank, fastest)
 
     def encode(engine):
         entropy.encode(integers, contexts, bank, engine)
@@ -103,7 +101,7 @@ def _engine_lines(name, integers, contexts, bank):
         entropy.Reader(payload, bank, engine).read(contexts)
 
     for way in encode, decode:
-        compiled = seconds(functools.partial(way, engine_compiled))
+        compiled = seconds(functools.partial(way, fastest))
         package = seconds(functools.partial(way, engine_package), repeats=1)
         yield (
             f"{name}, {way.__name__} {integers.size} integers, {len(payload)} bytes: "

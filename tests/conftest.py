@@ -1,5 +1,6 @@
 """Small models with random weights: what the tests hold must be true of any weights."""
 
+import functools
 import math
 import os
 import subprocess
@@ -12,8 +13,12 @@ import torch
 import model
 import quantize
 from coding import modes
+from coding.config import ModelConfig
 from coding.latents import IntegerLatents
 from coding.tiles import STRIDE
+from engines import export, onnx_engine, torch_engine
+from engines.model_file import ModelFile
+from engines.pair import Decoder, Encoder
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -30,7 +35,7 @@ STEPS = {"hard": 2.0, "soft": 0.2, "variable": 0.2}  # of quantization, for orth
 
 
 def small_config(mode):
-    return model.ModelConfig(
+    return ModelConfig(
         mode, trunk_widths=(4, 4, 4), added_blocks=(1, 1, 1), entropy_widths=(3, 8, 8), **SIZES[mode]
     )
 
@@ -75,16 +80,45 @@ def pictures():
     return (pixels + 0.1 * torch.rand(4, 3, 64, 64, generator=random)).clamp(0, 1)
 
 
+@functools.cache
+def build_files(mode, seed=0):
+    """The encoder's and the decoder's ModelFile of `build_transforms`.
+
+    Those of the first seed lie beside the golden files, since exporting takes some seconds.
+    """
+    if seed == 0:
+        return tuple(ModelFile.load(golden_model(mode, kind), kind) for kind in ("encoder", "decoder"))
+    return export.finish(*build_transforms(mode, seed), pictures().split(1), modes.MODES[mode].lambda_)
+
+
+def golden_model(mode, kind):
+    """The path of a small "encoder" or "decoder"."""
+    return os.path.join(ROOT, "tests", "golden", f"{mode}_{kind}.model")
+
+
+def open_pair(encoder, decoder, engine=torch_engine):
+    """The Encoder and the Decoder of two files."""
+    return Encoder(encoder, engine.Transform(encoder, "cpu")), Decoder(
+        decoder, engine.Transform(decoder, "cpu"), decoder.id
+    )
+
+
 def build_pair(mode, seed=0):
-    """The model.Encoder and model.Decoder of `build_transforms`."""
-    return model.finish(*build_transforms(mode, seed), pictures().split(1), modes.MODES[mode].lambda_)
+    """The Encoder and the Decoder of `build_transforms`, with PyTorch."""
+    return open_pair(*build_files(mode, seed))
 
 
 def golden_form(y, config):
-    """What a golden file keeps of quantized y (1, K, h, w): integers in [0, 2^B], or the latents, float32."""
+    """What a golden file keeps of quantized y (h, w, K): integers in [0, 2^B], (D, h, w), or the latents."""
     if isinstance(config.kind, IntegerLatents):
-        return quantize.to_integers(y, config.digits, config.B)[0].numpy().astype(np.int16)
-    return y[0].numpy()
+        return integers_of(y, config).numpy().astype(np.int16)
+    return y
+
+
+def integers_of(y, config):
+    """The integers b in [0, 2^B], a tensor (D, h, w), of quantized latents y (h, w, K)."""
+    nchw = torch.from_numpy(y).permute(2, 0, 1)[None]
+    return quantize.to_integers(nchw, config.digits, config.B)[0]
 
 
 def psnr(image, reference):
@@ -102,6 +136,12 @@ def pair(request):
 def fixed_pair(request):
     """Of a mode with one rate."""
     return build_pair(request.param)
+
+
+@pytest.fixture(scope="session", params=["hard", "soft", "variable"])
+def light_pair(request):
+    """With ONNX Runtime."""
+    return open_pair(*build_files(request.param), onnx_engine)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Files that were written before decode to the same latents, with either engine."""
+"""Files that were written before decode to the same latents, with any engine."""
 
 import glob
 import os
@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import codec
-import model
-from coding import container, engine_compiled, engine_package, entropy
-from conftest import golden_form
+from coding import container, engine_c, engine_numba, engine_package, entropy
+from conftest import golden_form, golden_model
+from engines.pair import Decoder
 
 GOLDEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "golden")
 FILES = sorted(glob.glob(os.path.join(GOLDEN, "v1_*.encoded")))
@@ -23,10 +23,10 @@ def golden(path):
     """Bytes of a golden file and its decoder."""
     with open(path, "rb") as file:
         data = file.read()
-    return data, model.Decoder.load(os.path.join(GOLDEN, f"{os.path.basename(path).split('_')[1]}.model"))
+    return data, Decoder.load(golden_model(os.path.basename(path).split("_")[1], "decoder"))
 
 
-@pytest.mark.parametrize("engine", [engine_compiled, engine_package])
+@pytest.mark.parametrize("engine", [engine_c, engine_numba, engine_package])
 @pytest.mark.parametrize("path", FILES, ids=os.path.basename)
 def test_golden_file_decodes_to_its_latents(path, engine, monkeypatch):
     monkeypatch.setattr(entropy, "default_engine", lambda: engine)

@@ -48,7 +48,7 @@ def test_every_file_that_a_document_names_is_there(document):
 
 
 def test_every_option_that_a_document_names_is_known(script):
-    scripts = ["encode.py", "decode.py", "train.py", "evaluate.py", "bench.py"]
+    scripts = ["encode.py", "decode.py", "train.py", "evaluate.py", "bench.py", "bulk.py"]
     helps = {name: script(name, "--help").stdout for name in scripts}
     command = [sys.executable, "-m", "evaluation.compare", "--help"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

@@ -5,7 +5,7 @@ import os
 import numpy as np
 from tqdm import tqdm
 
-import model
+from engines import export as files
 from training.loss import RateDistortion, to_tensor
 
 MOST_IMAGES = 400  # that the adaptive models are fitted on
@@ -23,6 +23,6 @@ def export(rate_distortion: RateDistortion, images: list[np.ndarray], lambda_: f
     some = images[:: max(1, len(images) // MOST_IMAGES)]
     pixels = (to_tensor(image[:SIDE, :SIDE]) for image in tqdm(some, "fitting the bank", disable=None))
     networks = rate_distortion.analysis, rate_distortion.synthesis, rate_distortion.entropy_model
-    encoder, decoder = model.finish(*networks, pixels, lambda_)
+    encoder, decoder = files.finish(*networks, pixels, lambda_)
     encoder.save(os.path.join(output_dir, "encoder.model"))
     decoder.save(os.path.join(output_dir, "decoder.model"))

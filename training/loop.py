@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from coding.precision import has_bfloat16
+from networks.precision import has_bfloat16
 from training import data, drawn
 from training.export import export
 from training.log import Bar, Interval, RunLog

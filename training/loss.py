@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from coding.context import EntropyModel
+import quantize
+from coding.config import ModelConfig
 from coding.modes import Mode
-from model import AnalysisTransform, ModelConfig, SynthesisTransform, make_entropy_model
-from quantize import straight_through
+from model import AnalysisTransform, SynthesisTransform, make_entropy_model
+from networks.entropy_model import EntropyModel
 from training.settings import MULTIPLE
 
 
@@ -70,14 +71,14 @@ class RateDistortion(nn.Module):
         Returns bits per pixel (N,), mean squared errors (N,), and the mean square of what the range of the
         latents clips, in quantization steps.
         """
-        kind = self.config.kind
+        policies = quantize.policies(self.config.mode.latents, self.config.B)
 
         def rounding(distance, mean, log_scale):
-            return straight_through(kind.round(distance, mean, log_scale), distance)
+            return quantize.straight_through(policies.round(distance, mean, log_scale), distance)
 
         unclipped = self.analysis(x, t)  # (N, K, H/16, W/16)
         with torch.autocast(x.device.type, enabled=False):  # bfloat16 does not hold the integers of a latent
-            y = kind.clip(unclipped)
+            y = self.analysis.clip(unclipped)
             z = self.analysis.hyper_latents(y)
             bits_z, bits_y, quantized = self.entropy_model.quantize(y, z, t, rounding, noise)
             # A clipped latent gets no gradient from rate and distortion; this term leads it back.

@@ -14,7 +14,7 @@ from torch.profiler import ProfilerActivity, profile
 
 import cli
 from coding.modes import MODES
-from model import MODELS
+from engines.pair import MODELS
 from training.loop import uses_bfloat16
 from training.loss import RateDistortion, distortion
 from training.optimizer import Optimizer

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch.optim.swa_utils import AveragedModel
 
+from coding.config import ModelConfig
 from coding.errors import UserError
 from coding.files import replacing
-from model import ModelConfig
 from training import start
 from training.data import Crops
 from training.loss import Networks, RateDistortion

@@ -5,17 +5,18 @@ best linear code of 16x16 patches. `from_pair` takes a trained pair as it is; `c
 mode for the five levels of hard mode.
 """
 
-import copy
 import dataclasses
 import os
 
 import torch
 from torch.nn import functional as F
 
-from coding import exact
+from coding.config import ModelConfig
 from coding.errors import UserError
 from coding.tiles import STRIDE
-from model import AnalysisTransform, Decoder, Encoder, ModelConfig, default_config
+from engines.pair import Decoder, Encoder
+from model import AnalysisTransform, default_config
+from networks.entropy_model import network_of
 from training.loss import Networks, RateDistortion
 from training.settings import Settings
 
@@ -47,10 +48,10 @@ def from_principal_components(settings: Settings, pixels: torch.Tensor) -> Netwo
 def from_pair(settings: Settings, pixels: torch.Tensor) -> Networks:
     """The networks of the trained pair in `settings.start_from`, prepared for the mode; see `first_model`."""
     mode, config = settings.quantize_mode, default_config(settings.quantize_mode)
-    encoder = Encoder.load(os.path.join(settings.start_from, "encoder.model"))
-    decoder = Decoder.load(os.path.join(settings.start_from, "decoder.model"))
-    entropy_model = exact.thaw(copy.deepcopy(encoder.coder.entropy_model))
-    networks = Networks(encoder.transform, decoder.transform, entropy_model)
+    encoder = Encoder.load(os.path.join(settings.start_from, "encoder.model"), engine="torch")
+    decoder = Decoder.load(os.path.join(settings.start_from, "decoder.model"), engine="torch")
+    entropy_model = network_of(encoder.coder.entropy_model, encoder.config.entropy_widths)
+    networks = Networks(encoder.transform.module, decoder.transform.module, entropy_model)
     if encoder.config.mode.name == mode:
         return networks
     if (encoder.config.mode.name, mode) != ("soft", "hard"):

@@ -16,8 +16,8 @@ import os
 import torch
 
 import cli
+from coding.config import ModelConfig
 from coding.errors import UserError
-from model import ModelConfig
 from training import data
 from training.loop import train
 from training.loss import Networks, RateDistortion, at_rate, distortion, evaluate, psnr, whole_rates

@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 import codec
-import model
 from coding import container, entropy
 from coding.modes import MODES
 from conftest import ROOT
+from engines.pair import Decoder, Encoder, shipped
 from evaluation import heatmap
 
 LENA = os.path.join(ROOT, "resources/test_images/lena.png")
@@ -20,8 +20,8 @@ LENA = os.path.join(ROOT, "resources/test_images/lena.png")
 @pytest.mark.parametrize("mode", list(MODES))
 def test_the_bits_are_those_of_the_payload(mode):
     """With the shipped models, whose initial probabilities are good ones."""
-    encoder = model.Encoder.load(model.shipped(mode, "encoder"))
-    decoder = model.Decoder.load(model.shipped(mode, "decoder"))
+    encoder = Encoder.load(shipped(mode, "encoder"))
+    decoder = Decoder.load(shipped(mode, "decoder"))
     image = Image.open(LENA).crop((100, 100, 265, 247))
     data = codec.compress(image, encoder)
     bits = heatmap.bits_per_position(data, decoder)

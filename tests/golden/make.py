@@ -10,7 +10,10 @@ import numpy as np
 from PIL import Image
 
 import codec
-from conftest import build_pair, golden_form
+from coding import modes
+from conftest import build_transforms, golden_form, golden_model, open_pair
+from conftest import pictures as images
+from engines import export
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -29,8 +32,10 @@ def pictures():
 
 if __name__ == "__main__":
     for mode in sys.argv[1:]:
-        encoder, decoder = build_pair(mode)
-        decoder.save(os.path.join(HERE, f"{mode}.model"))
+        files = export.finish(*build_transforms(mode), images().split(1), modes.MODES[mode].lambda_)
+        for file in files:
+            file.save(golden_model(mode, file.kind))
+        encoder, decoder = open_pair(*files)
         for name, image in pictures():
             path = os.path.join(HERE, f"v1_{mode}_{name}")
             data = codec.compress(image, encoder)

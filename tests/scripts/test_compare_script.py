@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 import codec
-import model
 from conftest import ROOT
+from engines.pair import Encoder, shipped
 
 LENA = os.path.join(ROOT, "resources/test_images/lena.png")
 
@@ -19,7 +19,7 @@ LENA = os.path.join(ROOT, "resources/test_images/lena.png")
 def encoded(tmp_path_factory):
     """lena.encoded in hard mode, made once."""
     path = tmp_path_factory.mktemp("encoded") / "lena.encoded"
-    encoder = model.Encoder.load(model.shipped("hard", "encoder"))
+    encoder = Encoder.load(shipped("hard", "encoder"))
     path.write_bytes(codec.compress(Image.open(LENA), encoder))
     return path
 

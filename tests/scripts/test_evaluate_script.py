@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 import codec
-import model
 from conftest import ROOT
+from engines.pair import Decoder, Encoder, shipped
 from evaluation import metrics, results
 
 LENA = os.path.join(ROOT, "resources/test_images/lena.png")
@@ -56,8 +56,8 @@ def test_everything_is_measured_and_kept(images, tmp_path, script):
 
     ours = [row for row in rows if row["codec"] == "variable" and row["image"] == "a.png"]
     assert [row["setting"] for row in ours] == ["quality 1", "quality 3", "quality 6", "quality 9"]
-    encoder = model.Encoder.load(model.shipped("variable", "encoder"))
-    decoder = model.Decoder.load(model.shipped("variable", "decoder"))
+    encoder = Encoder.load(shipped("variable", "encoder"))
+    decoder = Decoder.load(shipped("variable", "decoder"))
     original = Image.open(images / "a.png")
     data = codec.compress(original, encoder, quality=3)
     assert ours[1]["bytes"] == len(data)
@@ -154,7 +154,7 @@ def test_evaluate_measures_a_folder_and_goes_on_after_a_bad_image(tmp_path, scri
     for line, part in zip(table[1:], (rows[:2], rows[2:])):
         assert float(line[5]) == pytest.approx(np.mean([float(row["bpp"]) for row in part]), abs=1e-4)
         assert float(line[6]) == pytest.approx(np.mean([float(row["PSNR"]) for row in part]), abs=0.01)
-    encoder = model.Encoder.load(model.shipped("hard", "encoder"))
+    encoder = Encoder.load(shipped("hard", "encoder"))
     assert rows[0]["bytes"] == str(len(codec.compress(Image.open(images / "a.png"), encoder)))
 
     (tmp_path / "empty").mkdir()

@@ -15,7 +15,7 @@ from PIL import Image
 
 import codec
 from conftest import ROOT
-from model import Decoder, Encoder
+from engines.pair import Decoder, Encoder
 
 MODELS = Path(ROOT) / "models"
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
@@ -33,7 +33,9 @@ def options(data, out, *more):
 
 def trained(folder):
     """The pair that a run has exported."""
-    return Encoder.load(folder / "encoder.model"), Decoder.load(folder / "decoder.model")
+    return Encoder.load(folder / "encoder.model", engine="torch"), Decoder.load(
+        folder / "decoder.model", engine="torch"
+    )
 
 
 def works(pair, path):
@@ -63,9 +65,11 @@ def test_parts_of_the_shipped_model_are_trained_and_the_others_stay(tmp_path, sc
         result = script(*args)
         assert result.returncode == 0, result.stderr
     pairs = [trained(folder) for folder in folders]
-    analysis = [encoder.transform.neck.weight for encoder, _ in pairs]
-    synthesis = [decoder.transform.head.weight for _, decoder in pairs]
-    entropy_models = [decoder.coder.entropy_model.last[0].weight for _, decoder in pairs]
+    analysis = [encoder.transform.module.neck.weight for encoder, _ in pairs]
+    synthesis = [decoder.transform.module.head.weight for _, decoder in pairs]
+    entropy_models = [
+        torch.from_numpy(decoder.coder.entropy_model.weights["last.0.weight"]) for _, decoder in pairs
+    ]
     stays = [[torch.equal(*two) for two in zip(w, w[1:])] for w in (analysis, synthesis, entropy_models)]
     assert stays == [[True, True, False], [True, False, False], [False, False, False]]
     assert works(pairs[-1], photos / "a.png")
@@ -109,7 +113,7 @@ def test_interrupted_training_resumes_bit_for_bit(tmp_path, script, photos):
     assert resumed.returncode == 0, resumed.stderr
     (encoder, decoder), (resumed_encoder, resumed_decoder) = trained(whole), trained(cut)
     assert decoder.id == resumed_decoder.id == resumed_encoder.decoder_id
-    weights, same = encoder.transform.state_dict(), resumed_encoder.transform.state_dict()
+    weights, same = (each.transform.module.state_dict() for each in (encoder, resumed_encoder))
     assert all(torch.equal(weights[name], same[name]) for name in weights)
     assert len(open(cut / "log.csv").readlines()) == len(open(whole / "log.csv").readlines())
 

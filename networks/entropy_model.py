@@ -1,31 +1,33 @@
-"""The entropy model: where the probability of every latent comes from.
+"""The network of the entropy model: where the probability of every latent comes from.
 
     z (N, Z, H/64, W/64), coded first -> features at stride 16
-    then latents y (N, K, H/16, W/16), group by group in the order of `order.py`:
+    then latents y (N, K, H/16, W/16), group by group in the order of `coding/order.py`:
     features, latents around that are known -> mean and log2 scale of a Laplace distribution
 
 z, the hyper-latents, is a hyperprior with means and scales (Minnen, Balle and Toderici 2018, "Joint
 autoregressive and hierarchical priors for learned image compression"). Latents are in units of the
 quantization step, which depends on the rate t, so the model knows t too. Whether latents are integers
-or at whole distances from their mean makes no difference here, see `latents.py`. Positions lie in rows,
-(N, P, C), and channels in columns.
+or at whole distances from their mean makes no difference here, see `coding/latents.py`. Positions lie in
+rows, (N, P, C), and channels in columns.
 """
 
 import math
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+import coding.entropy_model
 import quantize
-from coding import exact, order
-
-LOWEST_LOG_SCALE, HIGHEST_LOG_SCALE = -5.0, 7.0
+from coding import order
+from coding.entropy_model import HIGHEST_LOG_SCALE, LOWEST_LOG_SCALE
+from networks import relaxed, walk
 
 
 class EntropyModel(nn.Module):
-    """Mean and log2 scale of z and of the latents; in float32 for training, or after `exact.freeze`.
+    """Mean and log2 scale of z and of the latents; for training and search, see `coding/entropy_model.py`.
 
     t is the rate, (N,): 0 where the quantization step is one unit of the latents, one more for each halving.
     """
@@ -53,12 +55,12 @@ class EntropyModel(nn.Module):
 
         self.steps = order.coding_steps(len(slices))
         known = [sum(slices[index] * len(offsets) for index, offsets in step.sources) for step in self.steps]
-        self.from_features = nn.ModuleList(exact.Linear(width, hidden) for _ in self.steps)
-        self.from_known = nn.ModuleList(exact.Linear(count, hidden, bias=False) for count in known[1:])
+        self.from_features = nn.ModuleList(nn.Linear(width, hidden) for _ in self.steps)
+        self.from_known = nn.ModuleList(nn.Linear(count, hidden, bias=False) for count in known[1:])
         self.rate2 = nn.ParameterList(torch.zeros(3, hidden) for _ in self.steps)
-        self.residual1 = nn.ModuleList(exact.Linear(hidden, hidden) for _ in slices)
-        self.residual2 = nn.ModuleList(exact.Linear(hidden, hidden) for _ in slices)
-        self.last = nn.ModuleList(exact.Linear(hidden, 2 * count) for count in slices)
+        self.residual1 = nn.ModuleList(nn.Linear(hidden, hidden) for _ in slices)
+        self.residual2 = nn.ModuleList(nn.Linear(hidden, hidden) for _ in slices)
+        self.last = nn.ModuleList(nn.Linear(hidden, 2 * count) for count in slices)
         # The coarsest components of neighbours, brightness above all, are alike in themselves; in float64
         # when frozen.
         later_passes = [count for step, count in zip(self.steps, known) if step.slice == 0][1:]
@@ -73,16 +75,16 @@ class EntropyModel(nn.Module):
 
     def features(self, z: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         """What z tells, (N, width, 4 h, 4 w), of quantized z (N, Z, h, w)."""
-        x = exact.activate(self.hyper1(exact.signed_log(z)) + exact.polynomial(self.rate1, t))
-        x = exact.activate(F.pixel_shuffle(self.hyper2(x), 2))
-        x = exact.activate(self.hyper3(x))
-        return exact.activate(F.pixel_shuffle(self.hyper4(x), 2))
+        x = relaxed.activate(self.hyper1(relaxed.signed_log(z)) + relaxed.polynomial(self.rate1, t))
+        x = relaxed.activate(F.pixel_shuffle(self.hyper2(x), 2))
+        x = relaxed.activate(self.hyper3(x))
+        return relaxed.activate(F.pixel_shuffle(self.hyper4(x), 2))
 
     def parameters_of(
         self,
         step: order.Step,
         features: torch.Tensor,
-        canvas: order.Canvas,
+        canvas: walk.Canvas,
         positions: torch.Tensor,
         t: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -98,12 +100,12 @@ class EntropyModel(nn.Module):
                 mean = self.prediction[step.number - 1](
                     canvas.values_around(step.sources, positions).to(x.dtype)
                 )
-        x = exact.activate(x)
-        x = exact.activate(x + self.residual2[step.slice](exact.activate(self.residual1[step.slice](x))))
+        x = relaxed.activate(x)
+        x = relaxed.activate(x + self.residual2[step.slice](relaxed.activate(self.residual1[step.slice](x))))
         shift, log_scale = self.last[step.slice](x).chunk(2, 2)
         spread = _row(self.spread.split(self.slices, 1)[step.slice], t)
-        mean = exact.settle(mean + shift * exact.power_of_two(spread))
-        return mean, exact.settle(_bounded(log_scale + spread))
+        mean = relaxed.settle(mean + shift * torch.exp2(spread))
+        return mean, relaxed.settle(_bounded(log_scale + spread))
 
     def quantize(
         self,
@@ -121,26 +123,26 @@ class EntropyModel(nn.Module):
         """
         measured = quantize.with_noise if noise else quantize.as_rounded
         mean, log_scale = self.hyper_parameters(t)  # (N, 1, Z)
-        distance = order.to_rows(z) - mean
+        distance = walk.to_rows(z) - mean
         rounded = quantize.straight_through(distance.round(), distance)
         bits_z = laplacian_bits(measured(distance, rounded), log_scale).sum((1, 2))
 
-        walk = order.Walk(self, order.from_rows(mean + rounded, z.shape[2:]), y.shape[2:], t)
-        slices, coded = [order.to_rows(part) for part in y.split(self.slices, 1)], []
-        for group in walk:
+        groups = walk.Walk(self, walk.from_rows(mean + rounded, z.shape[2:]), y.shape[2:], t)
+        slices, coded = [walk.to_rows(part) for part in y.split(self.slices, 1)], []
+        for group in groups:
             distance = group.of(slices) - group.mean
             rounded = rounding(distance, group.mean, group.log_scale)
             coded.append((distance, rounded, group.log_scale))
-            walk.put(group, group.mean + rounded)
+            groups.put(group, group.mean + rounded)
         # All groups at once: many small operations would take most of a step of training.
         distance, rounded, log_scale = (torch.cat([x.flatten(1) for x in part], 1) for part in zip(*coded))
         bits_y = laplacian_bits(measured(distance, rounded), log_scale).sum(1)
-        return bits_z, bits_y, walk.latents()
+        return bits_z, bits_y, groups.latents()
 
 
 def _row(coefficients, t):
-    """`exact.polynomial` for positions in rows, (N, 1, C)."""
-    return exact.polynomial(coefficients, t)[:, None, :, 0, 0]
+    """`relaxed.polynomial` for positions in rows, (N, 1, C)."""
+    return relaxed.polynomial(coefficients, t)[:, None, :, 0, 0]
 
 
 def _bounded(log_scale):
@@ -158,3 +160,12 @@ def laplacian_bits(distance: torch.Tensor, log_scale: torch.Tensor) -> torch.Ten
     )
     far = 1 + (rate * (distance - 0.5) - torch.log(-torch.expm1(-rate))) / math.log(2)
     return torch.where(distance < 0.5, near, far)
+
+
+def network_of(frozen: coding.entropy_model.EntropyModel, widths: tuple[int, int, int]) -> EntropyModel:
+    """The network with the weights of a frozen entropy model, float32; widths: as of ModelConfig."""
+    network = EntropyModel(frozen.slices, *widths)
+    network.load_state_dict(
+        {name: torch.from_numpy(weight.astype(np.float32)) for name, weight in frozen.weights.items()}
+    )
+    return network

@@ -6,7 +6,6 @@ Mandt 2020, "Improving inference for neural image compression"). Rounding is sof
 with no noise. The file is one like any other.
 """
 
-import copy
 import dataclasses
 import functools
 import math
@@ -15,10 +14,11 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from coding import exact, tiles
+import quantize
+from coding import tiles
 from coding.latents import LARGEST, Latents
-from coding.order import HYPER_STRIDE
-from coding.precision import has_bfloat16
+from networks.entropy_model import network_of
+from networks.precision import has_bfloat16
 
 TILE = 48  # latents a side, a multiple of 4: gradients need more memory than coding does
 CHECK_EVERY = 10  # iterations from one measurement of the real cost to the next
@@ -57,17 +57,16 @@ def refine(
 
     What costs less is the code length under the entropy model's own distributions, with the distortion; the
     adaptive models take a little less than that.
-    picture: the picture.Picture; encoder, decoder: a model.Encoder and its model.Decoder.
+    picture: the picture.Picture; encoder, decoder: a pair.Encoder and its pair.Decoder, with PyTorch.
     side: of a tile in latents, a multiple of 4; progress: show a bar on a terminal.
     """
-    y, cost = latents.y.clone(), _Cost(latents.z, t, picture, encoder, decoder)
-    parts = tiles.split(*y.shape[2:], side)
+    y, cost = latents.y.copy(), _Cost(latents.z, t, picture, encoder, decoder)
+    parts = tiles.split(*y.shape[:2], tiles.SYNTHESIS_HALO, side)
     with tqdm(total=len(parts) * iterations, delay=1, leave=False, disable=None if progress else True) as bar:
-        for tile in parts:
-            window = y[_everywhere(tile.window)]
-            y[_everywhere(tile.tile)] = _descend(
-                window, tile, _WindowCost(cost, tile.window), iterations, bar
-            )
+        for part in parts:
+            window = torch.from_numpy(tiles.to_input(y[part.window]))
+            best = _descend(window, part, _WindowCost(cost, part.window), iterations, bar)
+            y[part.tile] = tiles.from_output(best.cpu().numpy())
     return Latents(y, latents.z)
 
 
@@ -106,7 +105,7 @@ def _descend(window, tile, cost, iterations, bar):
                 if new_cost < best_cost:
                     best_cost, best = new_cost, coded[inner]
         bar.update()
-    return best.cpu()
+    return best
 
 
 class _Cost:
@@ -120,11 +119,14 @@ class _Cost:
         self.counts[:height, :width] = True
         self.gray = picture.metadata.gray
         self.weight = encoder.lambda_ * 4**t * 255**2  # of a squared error
-        self.kind, self.synthesis, self.device = encoder.coder.kind, decoder.transform, decoder.device
-        self.schedule = SCHEDULES[encoder.config.mode.latents]
+        config, transform = encoder.config, decoder.transform
+        self.synthesis, self.device = transform.module, transform.device
+        self.policies = quantize.policies(config.mode.latents, config.B)
+        self.limits = np.minimum(encoder.coder.kind.limits, LARGEST)
+        self.schedule = SCHEDULES[config.mode.latents]
         self.t = torch.tensor([t], device=self.device)
-        trainable = exact.thaw(copy.deepcopy(encoder.coder.entropy_model))
-        self.entropy_model = trainable.requires_grad_(False).to(self.device)
+        network = network_of(encoder.coder.entropy_model, config.entropy_widths)
+        self.entropy_model = network.requires_grad_(False).to(self.device)
 
 
 class _WindowCost:
@@ -133,12 +135,15 @@ class _WindowCost:
     def __init__(self, cost, window):
         """cost: the _Cost of the picture; window: an area of latents."""
         pixels = tiles.in_pixels(window)
-        hyper = (slice(s.start // HYPER_STRIDE, -(-s.stop // HYPER_STRIDE)) for s in window)
         self._cost, self.device, self.schedule = cost, cost.device, cost.schedule
-        self._z = cost.z[_everywhere(hyper)].to(self.device)
-        self._target = tiles.to_tensor(cost.rgb[pixels], self.device) / 255  # (1, 3, 16 h, 16 w)
-        self._weight = tiles.to_tensor(cost.counts[pixels], self.device) * (cost.weight / 3)
-        self._limits = cost.kind.limits.clamp(max=LARGEST).view(1, -1, 1, 1).to(self.device, torch.float32)
+        self._z = self._tensor(cost.z[tiles.in_hyper(window)])
+        self._target = self._tensor(cost.rgb[pixels]) / 255  # (1, 3, 16 h, 16 w)
+        self._weight = self._tensor(cost.counts[pixels]) * (cost.weight / 3)
+        self._limits = self._tensor(cost.limits[None, None])  # (1, K, 1, 1)
+
+    def _tensor(self, array):
+        """Float (1, C, h, w) of an array (h, w, C)."""
+        return torch.from_numpy(tiles.to_input(array)).to(self.device)
 
     def clamp(self, y):
         """Latents brought to the range of quantized ones."""
@@ -147,13 +152,13 @@ class _WindowCost:
     @torch.no_grad()
     def start(self, window):
         """The latents of a window as they would be coded, and what they cost."""
-        coded = self._code(window, self._cost.kind.round)[1]
+        coded = self._code(window, self._cost.policies.round)[1]
         bits, coded = self.real(coded)
         return coded, bits
 
     def soft(self, window, sharpness):
         """The cost with soft rounding, a tensor with a gradient."""
-        rounding = functools.partial(self._cost.kind.round_softly, sharpness=sharpness)
+        rounding = functools.partial(self._cost.policies.softly, sharpness=sharpness)
         bits, coded = self._code(window, rounding)
         # Gradients need few digits.
         with torch.autocast(self.device.type, torch.bfloat16, enabled=has_bfloat16(self.device)):
@@ -162,7 +167,7 @@ class _WindowCost:
 
     def real(self, window):
         """The cost once the window is rounded, with no dead zone, and the latents that then are coded."""
-        bits, coded = self._code(window, self._cost.kind.round_nearest)
+        bits, coded = self._code(window, self._cost.policies.nearest)
         pixels = self._cost.synthesis(coded, self._cost.t)
         return (bits.sum() + self._distortion((pixels * 255).round() / 255)).item(), coded
 

@@ -1,0 +1,86 @@
+"""A plugin for Pillow: after `import autocompressor_pillow` it opens and saves `.encoded` files.
+
+    Image.open("photo.encoded").save("photo.png")
+    Image.open("photo.jpg").save("photo.encoded", quality=4)
+
+Options of `save` are those of `codec.compress`, and `quantize_mode`: "variable", "hard" or "soft".
+"""
+
+import functools
+
+from PIL import Image, ImageFile
+
+from coding import container
+from coding.errors import UserError
+
+FORMAT = "AUTOCOMPRESSOR"
+
+
+class EncodedImageFile(ImageFile.ImageFile):
+    """An open `.encoded` file: size and mode at once, pixels when they are asked for."""
+
+    format = FORMAT
+    format_description = "AutoCompressor image"
+
+    def _open(self):
+        try:
+            encoded = container.unpack(self.fp.read())
+        except UserError as error:
+            raise SyntaxError(str(error)) from error  # by which Pillow knows that a file is none of ours
+        metadata = encoded.metadata
+        self._size = metadata.width, metadata.height
+        self._mode = ("L" if metadata.one_channel else "RGB") + ("A" if metadata.alpha is not None else "")
+        self.info |= {
+            name: content
+            for name, content in (("icc_profile", metadata.icc), ("exif", metadata.exif))
+            if content
+        }
+        self.tile, self._loaded = [], False
+
+    def load(self):
+        if not self._loaded and self.fp is not None:
+            self.fp.seek(0)
+            self.im = _restore(self.fp.read()).im
+            self._loaded = True
+        return super().load()
+
+
+def _restore(data):
+    """The image in the bytes of a file; raises OSError, as readers of Pillow do."""
+    import codec
+
+    try:
+        return codec.decompress(data, _decoder(container.unpack(data).setting.mode.name))
+    except UserError as error:
+        raise OSError(str(error)) from error
+
+
+def _save(image, file, _name):
+    import codec
+
+    options = dict(image.encoderinfo)
+    mode = options.pop("quantize_mode", "variable")
+    known = {name: value for name, value in options.items() if name in ("quality", "target_bpp")}
+    try:
+        file.write(codec.compress(image, _encoder(mode), **known))
+    except UserError as error:
+        raise OSError(str(error)) from error
+
+
+@functools.cache
+def _decoder(mode):
+    from engines import pair
+
+    return pair.Decoder.load(pair.shipped(mode, "decoder"))
+
+
+@functools.cache
+def _encoder(mode):
+    from engines import pair
+
+    return pair.Encoder.load(pair.shipped(mode, "encoder"))
+
+
+Image.register_open(FORMAT, EncodedImageFile, lambda prefix: prefix.startswith(container.MAGIC))
+Image.register_save(FORMAT, _save)
+Image.register_extension(FORMAT, ".encoded")

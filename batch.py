@@ -1,0 +1,182 @@
+"""Many files with one start-up: folders and patterns, for `encode.py` and `decode.py`.
+
+The tree of the inputs is mirrored. What is there already is skipped, and outputs are written whole or not at
+all, so that an interrupted run goes on where it stopped.
+"""
+
+import concurrent.futures
+import csv
+import dataclasses
+import glob
+import io
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+
+from tqdm import tqdm
+
+import cli
+from coding.errors import UserError
+from coding.files import replacing
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """A file to make; name: of the source below the folder that was given."""
+
+    name: str
+    source: str
+    target: str
+
+
+@dataclasses.dataclass
+class Outcome:
+    """A row of the summary: sizes in bytes; bpp in bits per pixel; error: one line, or nothing."""
+
+    name: str
+    bytes_before: int
+    bytes_after: int = 0
+    bpp: float = 0.0
+    seconds: float = 0.0
+    error: str = ""
+
+
+Work = Callable[[str, str], float]  # makes the target of the source; returns its bits per pixel
+
+
+def is_many(path: str) -> bool:
+    """Whether a path stands for many files: a folder, or a pattern with none of its name."""
+    return os.path.isdir(path) or (glob.has_magic(path) and not os.path.exists(path))
+
+
+def plan(inputs: str, outputs: str, takes: Callable[[str], bool], rename: Callable[[str], str]) -> list[Job]:
+    """The Job of each file that is taken, in the order of their names.
+
+    inputs: a folder or a pattern; outputs: the folder to mirror them into
+    takes: whether a file of a name is one of those; rename: the name of a result for the name of its source
+
+    Raises UserError where there are none, or two would have one output.
+    """
+    if os.path.exists(outputs) and not os.path.isdir(outputs):
+        raise UserError(f"{outputs}: must be a folder, as many files are to be written")
+    root = inputs if os.path.isdir(inputs) else _fixed_part(inputs)
+    jobs = [
+        Job(os.path.relpath(path, root), path, os.path.join(outputs, rename(os.path.relpath(path, root))))
+        for path in sorted(_files(inputs, os.path.abspath(outputs)))
+        if takes(path)
+    ]
+    if not jobs:
+        raise UserError(f"{inputs}: there is nothing to do here")
+    sources = {}
+    for job in jobs:
+        if job.target in sources:
+            raise UserError(f"{sources[job.target]} and {job.source} would both become {job.target}")
+        sources[job.target] = job.source
+    return jobs
+
+
+def _files(inputs, outputs):
+    """Paths of the files that a folder or a pattern stands for, but hidden ones and those in `outputs`."""
+    if not os.path.isdir(inputs):
+        yield from filter(os.path.isfile, glob.glob(inputs, recursive=True))
+        return
+    for folder, folders, names in os.walk(inputs):
+        folders[:] = [
+            name
+            for name in folders
+            if not name.startswith(".") and os.path.abspath(os.path.join(folder, name)) != outputs
+        ]
+        yield from (os.path.join(folder, name) for name in names if not name.startswith("."))
+
+
+def _fixed_part(pattern):
+    """The folders of a pattern that come before its first wildcard."""
+    parts = pattern.split(os.sep)
+    fixed = next(number for number, part in enumerate(parts) if glob.has_magic(part))
+    return os.sep.join(parts[:fixed]) or (os.sep if pattern.startswith(os.sep) else ".")
+
+
+def run(jobs: list[Job], work: Work, options):
+    """Do all jobs, and tell of them: a bar on a terminal, one line at the end, and a line for each failure.
+
+    work: other processes must be able to import it
+    options: of `cli.add_common_options`: with jobs, processes of their own if there are more than one;
+    overwrite; summary, the path of a CSV file, which is also written when the run is interrupted; quiet
+
+    Raises UserError at the end if there were failures.
+    """
+    todo = [job for job in jobs if options.overwrite or not os.path.exists(job.target)]
+    outcomes = []
+    size = sum(os.path.getsize(job.source) for job in todo)
+    bar = tqdm(total=size, unit="B", unit_scale=True, disable=True if options.quiet else None)
+    began = time.perf_counter()
+    try:
+        with bar:
+            for outcome in _outcomes(todo, work, options.jobs):
+                outcomes.append(outcome)
+                bar.set_postfix_str(
+                    f"{len(outcomes) / (time.perf_counter() - began):.1f} files/s", refresh=False
+                )
+                bar.update(outcome.bytes_before)
+    finally:
+        if options.summary:
+            _write_summary(options.summary, outcomes)
+    failures = [outcome for outcome in outcomes if outcome.error]
+    done = [outcome for outcome in outcomes if not outcome.error]
+    if not options.quiet:
+        before, after = (sum(getattr(o, field) for o in done) for field in ("bytes_before", "bytes_after"))
+        print(
+            f"{len(done)} files, {before} to {after} bytes, {time.perf_counter() - began:.1f} s; "
+            f"{len(jobs) - len(todo)} were there already; {len(failures)} failed"
+        )
+    for failure in failures:
+        cli.warn(failure.error)
+    if failures:
+        raise UserError(f"{len(failures)} of {len(todo)} files failed")
+
+
+def _outcomes(jobs, work, processes) -> Iterator[Outcome]:
+    """The Outcome of each job, as they come."""
+    if processes == 1:
+        for job in jobs:
+            yield _do(work, job)
+        return
+    # Read by the libraries of the workers when they start.
+    os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // processes))
+    spawn = multiprocessing.get_context("spawn")
+    pool = concurrent.futures.ProcessPoolExecutor(processes, spawn, _start_worker)
+    try:
+        for future in concurrent.futures.as_completed([pool.submit(_do, work, job) for job in jobs]):
+            yield future.result()
+    except concurrent.futures.process.BrokenProcessPool as error:
+        raise UserError("a worker ended before its time; the files that are there are whole") from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _start_worker():
+    """Leave Ctrl-C to the main process: a worker finishes its file first."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _do(work, job):
+    outcome, began = Outcome(job.name, os.path.getsize(job.source)), time.perf_counter()
+    try:
+        outcome.bpp = round(work(job.source, job.target), 4)
+        outcome.bytes_after = os.path.getsize(job.target)
+    except Exception as error:  # of one file; the others go on
+        message = " ".join(cli.message_of(error).split())
+        outcome.error = message if job.source in message else f"{job.source}: {message}"
+    outcome.seconds = round(time.perf_counter() - began, 3)
+    return outcome
+
+
+def _write_summary(path, outcomes):
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [field.name for field in dataclasses.fields(Outcome)])
+    writer.writeheader()
+    writer.writerows(map(dataclasses.asdict, outcomes))
+    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+        file.write(text.getvalue())

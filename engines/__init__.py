@@ -1,0 +1,1 @@
+"""What runs a trained model: ONNX Runtime, or PyTorch for GPUs and for the search before coding."""

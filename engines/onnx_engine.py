@@ -1,0 +1,27 @@
+"""The light engine: ONNX Runtime, on the CPU."""
+
+import os
+
+import numpy as np
+import onnxruntime
+
+from engines.model_file import ModelFile
+
+
+class Transform:
+    """A transform, see `pair.py`; device: "cpu"."""
+
+    def __init__(self, file: ModelFile, device: str):
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", 0))  # as all other libraries
+        options.log_severity_level = 4  # what fails is raised
+        # Sizes change from picture to picture: memory that is kept for the last one is in the way.
+        options.enable_cpu_mem_arena = options.enable_mem_pattern = False
+        self._session = onnxruntime.InferenceSession(
+            file.transform, options, providers=["CPUExecutionProvider"]
+        )
+        if [value.name for value in self._session.get_inputs()] != ["x", "t"]:
+            raise ValueError("no transform")
+
+    def __call__(self, x: np.ndarray, t: float) -> list[np.ndarray]:
+        return self._session.run(None, {"x": np.ascontiguousarray(x), "t": np.array([t], np.float32)})

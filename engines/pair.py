@@ -1,0 +1,111 @@
+"""The encoder and the decoder that `codec.py` uses: a `.model` file, and an engine that runs its transform.
+
+An engine is a module with `Transform(model_file, device)`, whose instances are called with one input float32
+(1, C, h, w) and a rate, and give the transform's outputs (1, C, h, w) as arrays.
+"""
+
+import dataclasses
+import importlib.util
+import os
+
+from coding import modes
+from coding.config import ModelConfig
+from coding.errors import UserError
+from coding.latents import LatentCoder
+from engines.model_file import ModelError, ModelFile
+
+MODELS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "models")
+ENGINES = ("auto", "onnx", "torch")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Half:
+    """An encoder or a decoder; transform: as an engine makes it."""
+
+    file: ModelFile
+    transform: object
+
+    @property
+    def config(self) -> ModelConfig:
+        """The configuration of the transform and of its entropy model."""
+        return self.file.config
+
+    @property
+    def coder(self) -> LatentCoder:
+        """What codes its latents."""
+        return self.file.coder
+
+    def save(self, path: str) -> None:
+        """Write the `.model` file; raises OSError."""
+        self.file.save(path)
+
+
+class Encoder(_Half):
+    """All that compressing needs."""
+
+    @property
+    def decoder_id(self) -> bytes:
+        """Eight bytes, of the decoder that was trained with it."""
+        return self.file.decoder_id
+
+    @property
+    def lambda_(self) -> float:
+        """Of its training, the weight of the distortion at t = 0."""
+        return self.file.lambda_
+
+    @classmethod
+    def load(cls, path: str, device: str = "cpu", engine: str = "auto") -> "Encoder":
+        """Read `path`; raises ModelError for anything else than such a file, and UserError.
+
+        engine: "onnx"; "torch", which the search and GPUs need; or "auto", the former on the CPU.
+        """
+        return cls(*_load(path, "encoder", device, engine))
+
+
+@dataclasses.dataclass(frozen=True)
+class Decoder(_Half):
+    """All that decompressing needs; id: eight bytes that name it."""
+
+    id: bytes
+
+    @classmethod
+    def load(cls, path: str, device: str = "cpu", engine: str = "auto") -> "Decoder":
+        """As of an Encoder."""
+        file, transform = _load(path, "decoder", device, engine)
+        return cls(file, transform, file.id)
+
+
+def _load(path, kind, device, engine):
+    """The ModelFile and the transform of the "encoder" or "decoder" in `path`."""
+    file = ModelFile.load(path, kind)
+    module = _engine(engine, device)
+    try:
+        return file, module.Transform(file, device)
+    except ImportError as error:
+        raise UserError(
+            f"--engine={engine} needs the package {error.name}, which is not installed"
+        ) from error
+    except Exception as error:  # a transform of a foreign file can fail in any way
+        raise ModelError(f"{path}: not an AutoCompressor model") from error
+
+
+def _engine(name, device):
+    """The module of an engine; raises UserError for one that is not installed."""
+    if name == "auto":
+        light = device == "cpu" and importlib.util.find_spec("onnxruntime")
+        name = "onnx" if light else "torch"
+    if name == "onnx" and device != "cpu":
+        raise UserError("--engine=onnx runs on the CPU alone")
+    try:
+        if name == "onnx":
+            from engines import onnx_engine as engine
+        else:
+            from engines import torch_engine as engine
+    except ImportError as error:
+        raise UserError(f"--engine={name} needs the package {error.name}, which is not installed") from error
+    return engine
+
+
+def shipped(mode: str, kind: str) -> str:
+    """Path of the "encoder" or "decoder" that comes with the program for a mode."""
+    return os.path.join(MODELS, modes.MODES[mode].folder, f"{kind}.model")

@@ -1,0 +1,154 @@
+"""Many files at once: folders and patterns, failures, and runs that go on."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import batch
+from coding.errors import UserError
+from conftest import ROOT, golden_model
+
+ENCODER, DECODER = (f"--{kind}_path={golden_model('variable', kind)}" for kind in ("encoder", "decoder"))
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A tree of small images, with what is to be left alone and what cannot be read."""
+    folder = tmp_path / "photos"
+    (folder / "sub").mkdir(parents=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 40, 3), np.uint8)
+    for name in "a.png", "a.bmp", "sub/b.png":
+        Image.fromarray(pixels).save(folder / name)
+    (folder / "notes.txt").write_text("no image")
+    (folder / ".hidden.png").write_bytes(b"no image")
+    return folder
+
+
+def files_in(folder):
+    return sorted(
+        os.path.relpath(os.path.join(at, name), folder) for at, _, names in os.walk(folder) for name in names
+    )
+
+
+def encode(script, *args, **options):
+    return script("encode.py", ENCODER, *args, **options)
+
+
+def test_a_tree_is_mirrored_there_and_back_and_what_is_there_is_skipped(script, photos, tmp_path):
+    out, back, summary = tmp_path / "out", tmp_path / "back", tmp_path / "x.csv"
+    done = encode(script, "--input_path", photos, "--output_path", out, "--summary", summary)
+    assert done.returncode == 0 and done.stderr == "" and done.stdout.startswith("3 files, ")
+    assert files_in(out) == ["a.bmp.encoded", "a.png.encoded", "sub/b.png.encoded"]
+    one = encode(script, "--input_path", photos / "a.png", "--output_path", tmp_path / "one", "--quiet")
+    assert one.returncode == 0
+    assert (tmp_path / "one").read_bytes() == (out / "a.png.encoded").read_bytes()
+    with open(summary, newline="") as file:
+        rows = {row["name"]: row for row in csv.DictReader(file)}
+    assert set(rows) == {"a.bmp", "a.png", os.path.join("sub", "b.png")}
+    size = os.path.getsize(out / "a.png.encoded")
+    assert rows["a.png"]["bytes_after"] == str(size) and rows["a.png"]["error"] == ""
+    assert float(rows["a.png"]["bpp"]) == pytest.approx(8 * size / 960, abs=1e-3)
+
+    before = (out / "a.png.encoded").stat().st_mtime_ns
+    (out / "a.bmp.encoded").unlink()
+    again = encode(script, "--input_path", photos, "--output_path", out)
+    assert "2 were there already" in again.stdout and again.stdout.startswith("1 files")
+    assert (out / "a.png.encoded").stat().st_mtime_ns == before
+    anew = encode(script, "--input_path", photos, "--output_path", out, "--overwrite")
+    assert anew.stdout.startswith("3 files") and (out / "a.png.encoded").stat().st_mtime_ns > before
+
+    done = script("decode.py", DECODER, "--input_path", out, "--output_path", back, "--jobs=2")
+    assert done.returncode == 0 and done.stderr == ""
+    assert files_in(back) == ["a.bmp.png", "a.png.png", "sub/b.png.png"]
+    assert Image.open(back / "a.png.png").size == (40, 24)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_failures_are_listed_and_the_rest_goes_on(script, photos, tmp_path, jobs):
+    (photos / "bad.png").write_bytes(b"no image")
+    out, summary = tmp_path / "out", tmp_path / "x.csv"
+    done = encode(
+        script, "--input_path", photos, "--output_path", out, f"--jobs={jobs}", "--summary", summary
+    )
+    lines = done.stderr.splitlines()
+    assert done.returncode == 1 and len(lines) == 2
+    assert "bad.png: not an image" in lines[0] and "1 of 4 files failed" in lines[1]
+    assert len(files_in(out)) == 3
+    assert "not an image" in summary.read_text()
+
+
+def test_a_pattern_takes_what_it_matches(script, photos, tmp_path):
+    out = tmp_path / "out"
+    done = encode(script, "--input_path", f"{photos}/**/*.png", "--output_path", out)
+    assert done.returncode == 0 and files_in(out) == ["a.png.encoded", "sub/b.png.encoded"]
+
+
+def is_png(path):
+    return path.endswith(".png")
+
+
+def test_an_output_folder_inside_the_input_is_no_input(photos):
+    out = photos / "out"
+    out.mkdir()
+    Image.new("RGB", (8, 8)).save(out / "c.png")
+    jobs = batch.plan(str(photos), str(out), is_png, "{}.encoded".format)
+    assert [job.name for job in jobs] == ["a.png", os.path.join("sub", "b.png")]
+
+
+def test_what_cannot_be_planned_is_said(photos, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="nothing"):
+        batch.plan(str(tmp_path / "empty"), str(tmp_path / "out"), is_png, str)
+    with pytest.raises(UserError, match="nothing"):
+        batch.plan(f"{photos}/*.gif", str(tmp_path / "out"), is_png, str)
+    with pytest.raises(UserError, match="must be a folder"):
+        batch.plan(str(photos), str(tmp_path / "file"), is_png, str)
+    with pytest.raises(UserError, match="would both become"):
+        batch.plan(str(photos), str(tmp_path / "out"), is_png, lambda name: "same")
+
+
+def test_a_model_that_is_missing_is_one_line(script, photos, tmp_path):
+    arguments = "--encoder_path=none.model", "--input_path", photos, "--output_path", tmp_path / "out"
+    for jobs in 1, 2:
+        done = script("encode.py", *arguments, f"--jobs={jobs}")
+        assert done.returncode == 1 and done.stderr.count("\n") == 1 and "none.model" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_ctrl_c_leaves_whole_files_only_and_the_run_goes_on_later(script, tmp_path, jobs):
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    photos.mkdir()
+    pixels = np.random.default_rng(0).integers(0, 256, (160, 160, 3), np.uint8)
+    for number in range(300):
+        Image.fromarray(pixels).save(photos / f"{number}.bmp")
+    arguments = [ENCODER, "--input_path", photos, "--output_path", out, f"--jobs={jobs}"]
+    process = subprocess.Popen(
+        [sys.executable, os.path.join(ROOT, "encode.py"), *map(str, arguments)],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+        text=True,
+    )
+    end = time.monotonic() + 120
+    while time.monotonic() < end and (not out.exists() or len(os.listdir(out)) < 3):
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and errors == ""
+    names = os.listdir(out)
+    assert 3 <= len(names) < 300 and all(name.endswith(".bmp.encoded") for name in names)
+    assert len({(out / name).read_bytes() for name in names}) == 1
+    for path in sorted(photos.iterdir())[:-5]:
+        if path.name + ".encoded" not in names:
+            path.unlink()
+    assert script("encode.py", *arguments).returncode == 0
+    assert len(os.listdir(out)) == len(os.listdir(photos))

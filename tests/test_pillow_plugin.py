@@ -1,0 +1,56 @@
+"""`.encoded` files through Pillow's own open and save."""
+
+import io
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image, UnidentifiedImageError
+
+import autocompressor_pillow
+import codec
+from conftest import ROOT
+from engines.pair import Encoder, shipped
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
+def test_what_is_saved_is_opened(photo, tmp_path, mode):
+    image = Image.fromarray(photo).convert(mode)
+    image.save(tmp_path / "a.encoded", quality=8)
+    opened = Image.open(tmp_path / "a.encoded")
+    assert (opened.format, opened.size, opened.mode) == (autocompressor_pillow.FORMAT, image.size, mode)
+    assert np.abs(np.asarray(opened).astype(int) - np.asarray(image)).mean() < 12
+    assert np.array_equal(np.asarray(opened.convert("RGB")), np.asarray(opened.copy().convert("RGB")))
+
+
+def test_a_saved_file_is_that_of_the_codec(photo):
+    image, file = Image.fromarray(photo), io.BytesIO()
+    image.info["icc_profile"] = b"a profile"
+    image.save(file, autocompressor_pillow.FORMAT, quantize_mode="soft")
+    assert file.getvalue() == codec.compress(image, Encoder.load(shipped("soft", "encoder")))
+    assert Image.open(io.BytesIO(file.getvalue())).info["icc_profile"] == b"a profile"
+
+
+def test_damaged_files_are_errors_of_pillow(photo, tmp_path):
+    file = io.BytesIO()
+    Image.fromarray(photo).save(file, autocompressor_pillow.FORMAT)
+    for data in (
+        file.getvalue()[:-9],
+        file.getvalue()[:30],
+        file.getvalue()[:60] + b"x" + file.getvalue()[61:],
+    ):
+        with pytest.raises(UnidentifiedImageError):
+            Image.open(io.BytesIO(data))
+
+
+def test_opening_loads_no_engine(photo, tmp_path):
+    Image.fromarray(photo).save(tmp_path / "a.encoded")
+    code = "import sys, autocompressor_pillow; from PIL import Image; print(Image.open(sys.argv[1]).size); "
+    code += "assert not {'numpy', 'onnxruntime', 'torch'} & set(sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "a.encoded"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.stdout == "(56, 40)\n", done.stderr
+    assert os.path.exists(tmp_path / "a.encoded")
