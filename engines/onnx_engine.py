@@ -14,6 +14,8 @@ class Transform:
     def __init__(self, file: ModelFile, device: str):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", 0))  # as all other libraries
+        # Threads that wait for the next picture with a busy loop would take the cores from the entropy model.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 4  # what fails is raised
         # Sizes change from picture to picture: memory that is kept for the last one is in the way.
         options.enable_cpu_mem_arena = options.enable_mem_pattern = False
