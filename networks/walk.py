@@ -30,19 +30,11 @@ class Canvas:
         self._values = [torch.zeros(shape, device=device) for shape in shapes]
         self._logs = [torch.zeros(shape, device=device) for shape in shapes]
 
-    def positions(
-        self,
-        places: tuple,
-        top: int,
-        bottom: int,
-    ) -> torch.Tensor:
-        """Numbers, int64 (P,), of the positions at `places` of each 2x2 square, in the rows top to bottom.
-
-        top: an even number.
-        """
+    def positions(self, places: tuple) -> torch.Tensor:
+        """Numbers, int64 (P,), of the positions at `places` of each 2x2 square."""
         grid = torch.arange(self.rows * self.columns, device=self._values[0].device)
-        band = grid.view(self.rows, self.columns)[top:bottom]
-        return torch.cat([band[row::2, column::2].flatten() for row, column in places])
+        grid = grid.view(self.rows, self.columns)
+        return torch.cat([grid[row::2, column::2].flatten() for row, column in places])
 
     def _padded(self, positions):
         return (
@@ -107,7 +99,7 @@ def from_rows(rows: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """Latents that are coded together: those that a step takes, in a band of rows.
+    """Latents that are coded together: those that a step takes.
 
     positions: int64 (P,); mean, log_scale: what the entropy model says of them, each (N, P, C).
     """
@@ -139,26 +131,19 @@ class Walk:
         z: torch.Tensor,
         shape: tuple[int, int],
         t: torch.Tensor,
-        band: int | None = None,
     ):
-        """z: quantized hyper-latents (N, Z, ceil(h/4), ceil(w/4)); shape: (h, w); t: rates (N,).
-
-        band: rows that are coded together, an even number, or None for all of them.
-        """
-        self._entropy_model, self._t, self._band = entropy_model, t, band or shape[0]
+        """z: quantized hyper-latents (N, Z, ceil(h/4), ceil(w/4)); shape: (h, w); t: rates (N,)."""
+        self._entropy_model, self._t = entropy_model, t
         features = entropy_model.features(z, t)[:, :, : shape[0], : shape[1]]
-        self._features = to_rows(features).float().contiguous()  # (N, h * w, width), in float32 still exact
+        self._features = to_rows(features).contiguous()  # (N, h * w, width)
         self._canvas = Canvas(len(z), *shape, entropy_model.slices, z.device)
 
     def __iter__(self) -> Iterator[Group]:
         for step in self._entropy_model.steps:
-            for top in range(0, self._canvas.rows, self._band):
-                positions = self._canvas.positions(step.places, top, top + self._band)
-                features = self._features.index_select(1, positions)
-                parameters = self._entropy_model.parameters_of(
-                    step, features, self._canvas, positions, self._t
-                )
-                yield Group(step, positions, *parameters)
+            positions = self._canvas.positions(step.places)
+            features = self._features.index_select(1, positions)
+            parameters = self._entropy_model.parameters_of(step, features, self._canvas, positions, self._t)
+            yield Group(step, positions, *parameters)
 
     def put(self, group: Group, latents: torch.Tensor) -> None:
         """Tell what the latents (N, P, C) of a group are once they are quantized."""
