@@ -12,6 +12,7 @@ from PIL import Image, ImageFile
 
 from coding import container
 from coding.errors import UserError
+from coding.modes import MODES
 
 FORMAT = "AUTOCOMPRESSOR"
 
@@ -35,13 +36,15 @@ class EncodedImageFile(ImageFile.ImageFile):
             for name, content in (("icc_profile", metadata.icc), ("exif", metadata.exif))
             if content
         }
-        self.tile, self._loaded = [], False
+        self.tile = []
 
     def load(self):
-        if not self._loaded and self.fp is not None:
+        if self.fp is not None:
             self.fp.seek(0)
             self.im = _restore(self.fp.read()).im
-            self._loaded = True
+            if self._exclusive_fp:
+                self.fp.close()
+            self.fp = None
         return super().load()
 
 
@@ -60,6 +63,8 @@ def _save(image, file, _name):
 
     options = dict(image.encoderinfo)
     mode = options.pop("quantize_mode", "variable")
+    if mode not in MODES:
+        raise ValueError(f"quantize_mode must be one of {', '.join(MODES)}")
     known = {name: value for name, value in options.items() if name in ("quality", "target_bpp")}
     try:
         file.write(codec.compress(image, _encoder(mode), **known))

@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterator
 from tqdm import tqdm
 
 import cli
-from coding.errors import UserError
-from coding.files import replacing
+from coding import files
+from coding.errors import UserError, message_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +80,9 @@ def plan(inputs: str, outputs: str, takes: Callable[[str], bool], rename: Callab
 def _files(inputs, outputs):
     """Paths of the files that a folder or a pattern stands for, but hidden ones and those in `outputs`."""
     if not os.path.isdir(inputs):
-        yield from filter(os.path.isfile, glob.glob(inputs, recursive=True))
+        for path in filter(os.path.isfile, glob.glob(inputs, recursive=True)):
+            if not os.path.abspath(path).startswith(outputs + os.sep):
+                yield path
         return
     for folder, folders, names in os.walk(inputs):
         folders[:] = [
@@ -167,7 +169,7 @@ def _do(work, job):
         outcome.bpp = round(work(job.source, job.target), 4)
         outcome.bytes_after = os.path.getsize(job.target)
     except Exception as error:  # of one file; the others go on
-        message = " ".join(cli.message_of(error).split())
+        message = " ".join(message_of(error).split())
         outcome.error = message if job.source in message else f"{job.source}: {message}"
     outcome.seconds = round(time.perf_counter() - began, 3)
     return outcome
@@ -178,5 +180,4 @@ def _write_summary(path, outcomes):
     writer = csv.DictWriter(text, [field.name for field in dataclasses.fields(Outcome)])
     writer.writeheader()
     writer.writerows(map(dataclasses.asdict, outcomes))
-    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
-        file.write(text.getvalue())
+    files.write(path, text.getvalue().encode())

@@ -3,21 +3,22 @@
 Only light imports, so that `--help` answers at once.
 """
 
+import argparse
 import contextlib
 import ctypes
+import math
 import os
 import sys
 import traceback
 from collections.abc import Callable
 
 from coding import files
-from coding.errors import UserError
+from coding.errors import DEBUG, UserError, message_of
 
 PIPE = "-"  # in the place of a path
 ENGINES = ("auto", "onnx", "torch")
 DEVICES = ("auto", "cpu", "cuda")
 DEVICE_HELP = "where the networks run (default: auto, a GPU if there is one)"
-DEBUG = "AUTOCOMPRESSOR_DEBUG"  # set it to 1 to see where an error comes from
 
 
 def run(main: Callable[[], None]) -> None:
@@ -37,25 +38,6 @@ def run(main: Callable[[], None]) -> None:
         if os.environ.get(DEBUG) == "1":
             traceback.print_exc()
         fatal(message_of(error))
-
-
-def message_of(error: Exception) -> str:
-    """What the user is told of an error."""
-    if isinstance(error, UserError):
-        return str(error)
-    if isinstance(error, MemoryError) or _is_lack_of_memory(str(error)):
-        return "not enough memory"
-    if isinstance(error, OSError):
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error)
-    return (
-        f"a fault of the program, {type(error).__name__}: {error}; please report it with what "
-        f"{DEBUG}=1 shows, which is where it comes from"
-    )
-
-
-def _is_lack_of_memory(message):
-    """Whether an error of PyTorch, which has a type for this on GPUs alone, says that memory is short."""
-    return "can't allocate memory" in message or "out of memory" in message
 
 
 def fatal(message: str) -> None:
@@ -79,15 +61,38 @@ def add_common_options(add: Callable) -> None:
     add("--engine", choices=ENGINES, default="auto", help=engines)
     add("--device", choices=DEVICES, default="auto", help=DEVICE_HELP)
     add("--quiet", action="store_true", help="print nothing on success")
-    add("--jobs", type=_positive, default=1, metavar="N", help="of a folder: processes (default: 1)")
+    add("--jobs", type=positive, default=1, metavar="N", help="of a folder: processes (default: 1)")
     add("--overwrite", action="store_true", help="of a folder: make files anew that are there already")
     add("--summary", metavar="CSV", help="of a folder: write sizes, bpp, seconds and error of each file")
 
 
-def _positive(text):
+def add_rate_options(add: Callable) -> None:
+    """The options that choose a rate of variable mode; add: `add_argument` of a group that excludes."""
+    quality = "of variable mode: from 1, the smallest files, to 10, the best pictures (default: 5)"
+    add("--quality", type=_quality, metavar="Q", help=quality)
+    target = "bits per pixel of the whole file that variable mode comes near to, before --effort"
+    add("--target_bpp", type=_target, metavar="X", help=target)
+
+
+def positive(text: str) -> int:
+    """A number of things that an option gives."""
     number = int(text)
     if number < 1:
-        raise ValueError
+        raise argparse.ArgumentTypeError("must be positive")
+    return number
+
+
+def _quality(text):
+    number = float(text)
+    if not 1 <= number <= 10:
+        raise argparse.ArgumentTypeError("must be from 1 to 10")
+    return number
+
+
+def _target(text):
+    number = float(text)
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError("must be positive")
     return number
 
 

@@ -30,10 +30,7 @@ def parse_args():
     add("--output_path", required=True, metavar="FILE", help=outputs)
     modes = "variable: any rate; hard: B=2 and soft: B=10, of one rate (default: the model's, or variable)"
     add("--quantize_mode", choices=MODES, help=modes)
-    quality = "of variable mode: from 1, the smallest files, to 10, the best pictures (default: 5)"
-    add_rate("--quality", type=float, metavar="Q", help=quality)
-    target = "bits per pixel of the whole file that variable mode comes near to, before --effort"
-    add_rate("--target_bpp", type=float, metavar="X", help=target)
+    cli.add_rate_options(add_rate)
     add("--encoder_path", metavar="MODEL", help="encoder.model to use (default: the shipped one of the mode)")
     effort = (
         "iterations of refinement, 50 to 200, at 0.2 s for 512x512; needs decoder.model beside (default: 0)"
@@ -45,10 +42,6 @@ def parse_args():
         parser.error("--effort needs --engine=torch")
     if args.effort < 0:
         parser.error("--effort must not be negative")
-    if args.quality is not None and not 1 <= args.quality <= 10:
-        parser.error("--quality must be from 1 to 10")
-    if args.target_bpp is not None and not 0 < args.target_bpp < float("inf"):
-        parser.error("--target_bpp must be positive")
     return args
 
 

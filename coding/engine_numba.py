@@ -1,4 +1,5 @@
-"""The fast engine: the arithmetic of the package arithmetic-compressor 0.2, operation for operation.
+"""The engine where there is no C compiler: the arithmetic of the package arithmetic-compressor 0.2, operation
+for operation.
 
 SimpleAdaptiveModel: probabilities in doubles; after each symbol p <- max(p * r + (1 - r)[if coded],
 1/4096) with r = 1 - 1/1024; frequencies are round(4096 * p), half to even. The coder has 16 bits, no

@@ -15,7 +15,6 @@ from coding.latents import LatentCoder
 from engines.model_file import ModelError, ModelFile
 
 MODELS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "models")
-ENGINES = ("auto", "onnx", "torch")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,7 @@ from conftest import ROOT
 SCRIPTS = {"encode", "decode", "train", "evaluate", "bench", "bulk"}
 SHELL = {"cli", "batch"}  # what only the scripts share
 CORE = {"codec", "model", "quantize", "picture"}
-PACKAGES = {"coding", "networks", "engines", "training", "evaluation"}
+PACKAGES = {"coding", "networks", "engines", "training", "evaluation", "cluster"}
 OURS = SCRIPTS | CORE | PACKAGES | SHELL
 
 # What of ours each part may import, besides its own modules.
@@ -25,10 +25,12 @@ MAY_IMPORT = {
     "codec": {"coding", "engines", "networks", "picture"},
     "training": {"coding", "engines", "model", "networks", "picture", "quantize"},
     "evaluation": {"codec", "coding", "engines", "picture"},
+    "cluster": {"codec", "coding", "engines", "picture"},
     "autocompressor_pillow": {"codec", "coding", "engines"},
     "cli": {"coding"},
     "batch": {"cli", "coding"},
     **{name: {"coding", "engines", *SHELL, *CORE} for name in SCRIPTS},
+    "bulk": {"cli", "cluster", "coding"},
     "train": {"cli", "coding", "training", *CORE},
     "evaluate": {"cli", "coding", "evaluation", *CORE},
     "bench": {"cli", "coding", "evaluation", *CORE},

@@ -45,6 +45,26 @@ def test_damaged_files_are_errors_of_pillow(photo, tmp_path):
             Image.open(io.BytesIO(data))
 
 
+def test_a_file_is_closed_when_its_pixels_are_there(photo, tmp_path):
+    Image.fromarray(photo).save(tmp_path / "a.encoded")
+    opened = Image.open(tmp_path / "a.encoded")
+    file = opened.fp
+    first = np.asarray(opened)
+    assert file.closed and np.array_equal(np.asarray(opened), first)
+    with open(tmp_path / "a.encoded", "rb") as ours:
+        Image.open(ours).load()
+        assert not ours.closed
+
+
+@pytest.mark.parametrize(
+    "options", [{"quantize_mode": "medium"}, {"quality": 11}, {"quantize_mode": "hard", "quality": 3}]
+)
+def test_options_that_make_no_sense_leave_no_file(photo, tmp_path, options):
+    with pytest.raises(ValueError):
+        Image.fromarray(photo).save(tmp_path / "a.encoded", **options)
+    assert not (tmp_path / "a.encoded").exists()
+
+
 def test_opening_loads_no_engine(photo, tmp_path):
     Image.fromarray(photo).save(tmp_path / "a.encoded")
     code = "import sys, autocompressor_pillow; from PIL import Image; print(Image.open(sys.argv[1]).size); "

@@ -1,4 +1,4 @@
-"""Folders and shards on a local Ray cluster of two workers."""
+"""Folders and shards on a local Ray cluster of two workers, and what one worker does."""
 
 import functools
 import glob
@@ -16,10 +16,14 @@ import pytest
 from PIL import Image
 
 import codec
+from cluster.plan import Task, Unit
+from cluster.worker import Worker
 from conftest import ROOT
 from engines.pair import Encoder, shipped
 
 pytest.importorskip("ray")
+fsspec = pytest.importorskip("fsspec")
+MemoryFileSystem = pytest.importorskip("fsspec.implementations.memory").MemoryFileSystem
 
 
 def bulk(*args, **options):
@@ -118,8 +122,128 @@ def test_a_killed_worker_loses_nothing_and_doubles_nothing(tmp_path):
         assert (out / f"{number}.png.encoded").read_bytes() == expected(photos / f"{number}.png")
 
 
+HEAD = """
+import ray, sys
+print(ray.init(num_cpus=2, include_dashboard=False).address_info["gcs_address"], flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """Address of a cluster whose workers do not find our modules by themselves, and what joins it."""
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    env |= {"HOME": str(tmp_path), "RAY_AUTH_MODE": "token"}  # the token is made in this home
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    head = subprocess.Popen([sys.executable, "-c", HEAD], cwd=tmp_path, env=env, text=True, **pipes)
+    yield head.stdout.readline().strip(), env
+    head.communicate(timeout=60)
+
+
+def test_the_program_is_sent_to_a_cluster(tmp_path, cluster):
+    photos, out, (address, env) = tmp_path / "photos", tmp_path / "out", cluster
+    make_photos(photos, 3)
+    paths = "--input_path", photos, "--output_path", out
+    done = bulk(*paths, "--address", address, env=env, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "") and done.stdout.count("\n") == 1
+    for number in range(3):
+        assert (out / f"{number}.png.encoded").read_bytes() == expected(photos / f"{number}.png")
+
+
+def test_what_cannot_be_read_is_a_line_and_the_rest_goes_on(tmp_path):
+    photos = tmp_path / "photos"
+    make_photos(photos, 2)
+    (photos / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    (photos / "bad.tar").write_bytes(b"no shard")
+    (photos / ".hidden.png").write_bytes(b"no image")
+    done = bulk("--input_path", photos, "--output_path", photos / "out")  # which is not taken for an input
+    assert done.returncode == 1 and files_in(photos / "out") == ["0.png.encoded", "1.png.encoded"]
+    lines = done.stderr.splitlines()
+    assert len(lines) == 3 and "bad.tar: the shard is damaged" in lines[0] and "gone.png: " in lines[1]
+    assert "fault of the program" not in done.stderr
+
+
 def test_what_cannot_be_done_is_one_line(tmp_path):
     (tmp_path / "empty").mkdir()
-    for path in tmp_path / "empty", "nothing://here":
-        done = bulk("--input_path", path, "--output_path", tmp_path / "out")
+    make_photos(tmp_path / "photos", 1)
+    with tarfile.open(tmp_path / "photos" / "a.tar", "w") as shard:
+        shard.add(tmp_path / "photos" / "0.png", "0.png")
+    for source, target, *options in (
+        ("empty", "out"),
+        ("photos", "photos"),  # the shard would replace itself
+        ("photos", "photos/0.png"),
+        ("photos", "out", "--address=127.0.0.1:9"),
+        ("photos", "out", "--address=nonsense"),
+    ):
+        done = bulk("--input_path", tmp_path / source, "--output_path", tmp_path / target, *options)
         assert done.returncode == 1 and done.stderr.count("\n") == 1
+        assert "fault of the program" not in done.stderr
+    done = bulk("--input_path", "nothing://here", "--output_path", tmp_path / "out")
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("package", ["ray", "fsspec"])
+def test_a_missing_package_is_one_line_that_helps(tmp_path, package):
+    make_photos(tmp_path / "photos", 1)
+    (tmp_path / "sitecustomize.py").write_text(f"import sys; sys.modules[{package!r}] = None")
+    paths = "--input_path", tmp_path / "photos", "--output_path", tmp_path / "out"
+    done = bulk(*paths, env=os.environ | {"PYTHONPATH": str(tmp_path)})
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert "pip install -r requirements-bulk.txt" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "options", [["--quality=11"], ["--target_bpp=nan"], ["--quality=3", "--quantize_mode=hard"]]
+)
+def test_wrong_usage_exits_with_2(options):
+    assert bulk("--input_path=a", "--output_path=b", *options).returncode == 2
+
+
+def make_worker(output):
+    """A Worker that encodes from memory to the URL `output`."""
+    return Worker(Task("memory://in", output))
+
+
+def test_a_member_of_a_shard_is_renamed_whatever_its_name(tmp_path):
+    make_photos(tmp_path / "photos", 1)
+    names, file = ["\u00e9.png", "x" * 120 + ".png", "0.png"], io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as shard:
+        for name in names:
+            shard.add(tmp_path / "photos" / "0.png", name)
+    memory = fsspec.filesystem("memory")
+    memory.pipe_file("/in/a.tar", file.getvalue())
+    outcome = make_worker("memory://out").do(Unit("a.tar", "/in/a.tar", "/out/a.tar"))
+    assert outcome.failures == ()
+    with tarfile.open(fileobj=io.BytesIO(memory.cat_file("/out/a.tar"))) as shard:
+        assert shard.getnames() == [f"{name}.encoded" for name in names]
+
+
+class Broken(Exception):
+    """As if the connection broke."""
+
+
+class Pieces(MemoryFileSystem):
+    """A store that shows an object before all of it is written."""
+
+    protocol = "pieces"
+    broken = False
+
+    def pipe_file(self, path, value, **kwargs):
+        if self.broken:
+            super().pipe_file(path, value[: len(value) // 2], **kwargs)
+            raise Broken("gone")
+        super().pipe_file(path, value, **kwargs)
+
+
+def test_a_store_that_writes_in_pieces_has_no_half_file_of_a_name(tmp_path):
+    fsspec.register_implementation("pieces", Pieces, clobber=True)
+    make_photos(tmp_path / "photos", 1)
+    store, content = fsspec.filesystem("pieces"), (tmp_path / "photos" / "0.png").read_bytes()
+    fsspec.filesystem("memory").pipe_file("/in/0.png", content)
+    unit = Unit("0.png", "/in/0.png", "/pieces/0.png.encoded")
+    worker = make_worker("pieces://pieces")
+    Pieces.broken = True
+    assert worker.do(unit).failures == ("0.png: gone",) and not store.exists("/pieces/0.png.encoded")
+    Pieces.broken = False
+    assert worker.do(unit).failures == ()
+    assert store.cat_file("/pieces/0.png.encoded") == expected(tmp_path / "photos" / "0.png")
