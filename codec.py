@@ -9,11 +9,13 @@ This is the one file that knows all the parts.
 """
 
 import functools
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image
+from tqdm import tqdm
 
-from coding import container, tiles
+from coding import container, order, tiles
 from coding.container import ContainerError, Encoded
 from coding.latents import Latents
 from coding.modes import Setting
@@ -21,7 +23,7 @@ from coding.order import HYPER_STRIDE
 from coding.tiles import STRIDE, TILE
 from engines.model_file import ModelError
 from engines.pair import Decoder, Encoder
-from picture import Picture
+from picture import Picture, to_image
 
 DEFAULT_QUALITY = 5
 
@@ -50,12 +52,11 @@ def compress(
     container.check_size(*image.size)
     picture = Picture.from_image(image)
     setting = _choose_setting(picture, encoder, quality, target_bpp)
-    latents = analyse(picture.rgb, setting.t, encoder, progress=progress)  # real
     if effort:
-        from networks import search  # which needs PyTorch
-
-        latents = search.refine(latents, setting.t, picture, encoder, decoder, effort, progress=progress)
-    return _pack(picture, setting, encoder, encoder.coder.encode(latents, setting.t))
+        stripes = _refined_stripes(picture, setting.t, encoder, decoder, effort, progress)
+    else:
+        stripes = _real_stripes(picture, setting.t, encoder, progress)
+    return _pack(picture, setting, encoder, encoder.coder.encode(stripes, setting.t))
 
 
 def decompress(
@@ -71,10 +72,17 @@ def decompress(
     is needed.
     """
     encoded = unpack(data, decoder)
-    y = decode_latents(encoded, decoder).y  # (h, w, K), quantized
-    rgb = synthesise(y, encoded.setting.t, decoder, gray=encoded.metadata.gray, progress=progress)
-    rgb = rgb[: encoded.metadata.height, : encoded.metadata.width]
-    return Picture(rgb, encoded.metadata).to_image()
+    metadata, t = encoded.metadata, encoded.setting.t
+    shape = rows, columns = _shape_of(metadata)
+    rgb = np.empty((rows * STRIDE, columns * STRIDE, 3), np.uint8)
+    stripes = (latents.y for latents in decode_latents(encoded, decoder))  # each (h, w, K), quantized
+    with tiles.bar(tiles.count(shape), progress) as bar:
+        top = 0
+        for y, own in tiles.with_margins(stripes, tiles.SYNTHESIS_HALO):
+            part = synthesise(y, own, t, decoder, bar, gray=metadata.gray)
+            rgb[top : top + len(part)] = part
+            top += len(part)
+    return to_image(rgb[: metadata.height, : metadata.width], metadata)
 
 
 def unpack(data: bytes, decoder: Decoder) -> Encoded:
@@ -91,58 +99,88 @@ def unpack(data: bytes, decoder: Decoder) -> Encoded:
     return encoded
 
 
-def decode_latents(encoded: Encoded, decoder: Decoder) -> Latents:
-    """The quantized latents in the payload of a file; raises entropy.PayloadError."""
-    shape = tuple(-(-side // STRIDE) for side in (encoded.metadata.height, encoded.metadata.width))
-    return decoder.coder.decode(encoded.payload, shape, encoded.setting.t)
+def decode_latents(encoded: Encoded, decoder: Decoder) -> Iterator[Latents]:
+    """The quantized latents in the payload of a file, stripe by stripe; raises entropy.PayloadError."""
+    return decoder.coder.decode(encoded.payload, _shape_of(encoded.metadata), encoded.setting.t)
 
 
 def analyse(
-    rgb: np.ndarray,
+    picture: Picture,
+    rows: slice,
     t: float,
     encoder: Encoder,
+    bar: tqdm,
     tile: int = TILE,
-    progress: bool = False,
 ) -> Latents:
-    """The real latents that are coded of pixels uint8 (H, W, 3) at rate t.
+    """The real latents of some rows of latents of a picture at rate t; rows: from a multiple of 4.
 
+    bar: is moved by one for each tile.
     tile: latents to a side of what the transform sees at a time, without its margin, a multiple of 4.
     """
-    padded = tiles.pad(rgb)
-    shape = rows, columns = tuple(side // STRIDE for side in padded.shape[:2])
-    y = np.empty((*shape, encoder.config.channels), np.float32)
-    z = np.empty(
-        (*(-(-side // HYPER_STRIDE) for side in shape), encoder.config.entropy_widths[0]), np.float32
-    )
-    for part in tiles.each(tiles.split(rows, columns, tiles.ANALYSIS_HALO, tile), progress):
-        pixels = tiles.to_input(padded[tiles.in_pixels(part.window)]) / np.float32(255)
-        y_part, z_part = map(tiles.from_output, encoder.transform(pixels, t))
+    shape = _, columns = _shape_of(picture.metadata)
+    y = np.empty((rows.stop - rows.start, columns, encoder.config.channels), np.float32)
+    hyper_shape = (-(-side // HYPER_STRIDE) for side in y.shape[:2])
+    z = np.empty((*hyper_shape, encoder.config.entropy_widths[0]), np.float32)
+    for part in tiles.split(rows, shape, tiles.ANALYSIS_HALO, tile):
+        pixels = picture.window(*tiles.in_pixels(part.window))
+        outputs = encoder.transform(tiles.to_input(pixels) / np.float32(255), t)
+        y_part, z_part = map(tiles.from_output, outputs)
         y[part.tile] = y_part[part.tile_in_window]
         z[tiles.in_hyper(part.tile)] = z_part[tiles.in_hyper(part.tile_in_window)]
+        bar.update()
     return Latents(y, z)
 
 
 def synthesise(
     y: np.ndarray,
+    rows: slice,
     t: float,
     decoder: Decoder,
+    bar: tqdm,
     gray: bool = False,
     tile: int = TILE,
-    progress: bool = False,
 ) -> np.ndarray:
-    """Pixels uint8 (16 h, 16 w, 3) of quantized latents y (h, w, K) at rate t; gray: make them gray.
+    """Pixels uint8 (16 h, 16 w, 3) of h rows of quantized latents y (H, w, K) at rate t.
 
-    tile: as of `analyse`.
+    gray: make them gray; bar, tile: as of `analyse`.
     """
-    rows, columns = y.shape[:2]
-    rgb = np.empty((rows * STRIDE, columns * STRIDE, 3), np.uint8)
-    for part in tiles.each(tiles.split(rows, columns, tiles.SYNTHESIS_HALO, tile), progress):
+    rgb = np.empty(((rows.stop - rows.start) * STRIDE, y.shape[1] * STRIDE, 3), np.uint8)
+    for part in tiles.split(rows, y.shape[:2], tiles.SYNTHESIS_HALO, tile):
         (x,) = decoder.transform(tiles.to_input(y[part.window]), t)
         x = tiles.from_output(x)[tiles.in_pixels(part.tile_in_window)]
         if gray:
             x = x.mean(2, keepdims=True)
         rgb[tiles.in_pixels(part.tile)] = np.rint(x * 255).clip(0, 255)
+        bar.update()
     return rgb
+
+
+def _shape_of(metadata):
+    """Rows and columns of the latents of a picture."""
+    return tuple(-(-side // STRIDE) for side in (metadata.height, metadata.width))
+
+
+def _real_stripes(picture, t, encoder, progress=False) -> Iterator[Latents]:
+    """The real latents of each stripe of a picture."""
+    shape = _shape_of(picture.metadata)
+    with tiles.bar(tiles.count(shape), progress) as bar:
+        for rows in order.stripes(*shape):
+            yield analyse(picture, rows, t, encoder, bar)
+
+
+def _refined_stripes(picture, t, encoder, decoder, effort, progress) -> Iterator[Latents]:
+    """The same after `effort` iterations of the search."""
+    from networks import search  # which needs PyTorch
+
+    shape, no_bar = _shape_of(picture.metadata), tiles.bar(0, progress=False)
+    with tiles.bar(effort * tiles.count(shape, search.TILE), progress) as bar:
+        for rows in order.stripes(*shape):
+            wide = tiles.widened(rows, shape[0], tiles.SYNTHESIS_HALO)
+            latents = analyse(picture, wide, t, encoder, no_bar)
+            cost = search.Cost(latents.z, wide.start, t, picture, encoder, decoder)
+            yield search.refine(
+                latents, slice(rows.start - wide.start, rows.stop - wide.start), cost, effort, bar
+            )
 
 
 def _check_options(encoder, quality, target_bpp, effort, decoder):
@@ -173,25 +211,26 @@ def _choose_setting(picture, encoder, quality, target_bpp):
         return Setting(mode, mode.number(quality or DEFAULT_QUALITY))
     size = target_bpp * picture.metadata.width * picture.metadata.height / 8
     besides_payload = len(_pack(picture, Setting(mode, mode.numbers[0]), encoder, payload=b""))
-    return Setting(mode, _number_of_size(size - besides_payload, picture.rgb, encoder))
+    return Setting(mode, _number_of_size(size - besides_payload, picture, encoder))
 
 
-def _number_of_size(size, rgb, encoder):
+def _number_of_size(size, picture, encoder):
     """The number of the rate whose payload comes nearest to `size` bytes.
 
     Code lengths find it: those of the initial probabilities. One payload tells how much less the adaptive
     models need.
     """
-    mode = encoder.config.mode
+    mode, coder = encoder.config.mode, encoder.coder
 
     @functools.cache
     def estimate(number):
         t = mode.rate(number)
-        return sum(bits.sum() for bits in encoder.coder.code_lengths(analyse(rgb, t, encoder), t)) / 8
+        stripes = _real_stripes(picture, t, encoder)
+        return sum(bits.sum() for latents in stripes for bits in coder.code_lengths(latents, t)) / 8
 
     number = _nearest(mode.numbers, estimate, size)
     t = mode.rate(number)
-    needed = len(encoder.coder.encode(analyse(rgb, t, encoder), t))
+    needed = len(coder.encode(_real_stripes(picture, t, encoder), t))
     return _nearest(mode.numbers, estimate, size * estimate(number) / needed)
 
 

@@ -28,6 +28,8 @@ EXTENSIONS = (
     ".tiff",
     ".ppm",
 )  # of images in folders
+BAND = 256  # rows that are looked at together
+ORIENTATION = 0x0112  # the EXIF tag
 
 
 class PictureError(UserError):
@@ -36,9 +38,9 @@ class PictureError(UserError):
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """What the codec sees of an image: rgb, uint8 (H, W, 3), and what goes with it."""
+    """What the codec sees of an image: its colours, in mode L or RGB, and what goes with it."""
 
-    rgb: np.ndarray
+    colours: Image.Image
     metadata: Metadata
 
     @classmethod
@@ -55,24 +57,36 @@ class Picture:
             alpha = _to_png(image.getchannel("A"))
         one_channel = image.mode in ("1", "L", "LA")
         try:
-            rgb = np.asarray(image.convert("RGB"))
+            # A copy of a large picture is large, so that none is made where none is needed.
+            colours = image if image.mode in ("L", "RGB") else image.convert("L" if one_channel else "RGB")
         except ValueError as error:
             raise PictureError(f"images of mode {image.mode} are not supported") from error
-        gray = one_channel or bool((rgb == rgb[:, :, :1]).all())
-        return cls(rgb, Metadata(image.width, image.height, gray, one_channel, alpha, icc or None, exif))
+        gray = one_channel or _is_gray(colours)
+        return cls(colours, Metadata(image.width, image.height, gray, one_channel, alpha, icc or None, exif))
 
-    def to_image(self) -> Image.Image:
-        """The Pillow image, L, LA, RGB or RGBA. Raises PictureError if alpha or EXIF is damaged."""
-        image = Image.fromarray(self.rgb)
-        if self.metadata.one_channel:
-            image = image.getchannel("R")
-        if self.metadata.alpha is not None:
-            _put_alpha(image, self.metadata.alpha)
-        if self.metadata.icc:
-            image.info["icc_profile"] = self.metadata.icc
-        if self.metadata.exif:
-            image.info["exif"] = _checked_exif(self.metadata.exif)
-        return image
+    def window(self, rows: slice, columns: slice) -> np.ndarray:
+        """Pixels uint8 (h, w, 3) of rows and columns; the last ones are repeated outside the picture."""
+        right, bottom = min(columns.stop, self.colours.width), min(rows.stop, self.colours.height)
+        pixels = _crop(self.colours, (columns.start, rows.start, right, bottom)).convert("RGB")
+        outside = (0, rows.stop - bottom), (0, columns.stop - right), (0, 0)
+        return np.pad(np.asarray(pixels), outside, "edge")
+
+
+def to_image(rgb: np.ndarray, metadata: Metadata) -> Image.Image:
+    """The Pillow image, L, LA, RGB or RGBA, of pixels uint8 (H, W, 3) and what goes with them.
+
+    Raises PictureError if alpha or EXIF is damaged.
+    """
+    image = Image.fromarray(rgb)
+    if metadata.one_channel:
+        image = image.getchannel("R")
+    if metadata.alpha is not None:
+        _put_alpha(image, metadata.alpha)
+    if metadata.icc:
+        image.info["icc_profile"] = metadata.icc
+    if metadata.exif:
+        image.info["exif"] = _checked_exif(metadata.exif)
+    return image
 
 
 def read(path: str, file: BinaryIO | None = None) -> Image.Image:
@@ -141,9 +155,19 @@ def pixels(image: Image.Image) -> Image.Image:
 
     Raises PictureError.
     """
-    picture = Picture.from_image(image)
-    rgb = Image.fromarray(picture.rgb)
-    return rgb.getchannel("R") if picture.metadata.one_channel else rgb
+    return Picture.from_image(image).colours
+
+
+def _is_gray(image):
+    """Whether all channels of an RGB image are alike; band by band, since a whole copy may be large."""
+    bands = (_crop(image, (0, top, image.width, top + BAND)) for top in range(0, image.height, BAND))
+    return all((band == band[:, :, :1]).all() for band in map(np.asarray, bands))
+
+
+def _crop(image, box):
+    """A part of an image, which Pillow holds to the limit of whole images."""
+    with _pillow():
+        return image.crop(box)
 
 
 def _to_png(plane):
@@ -196,7 +220,8 @@ def _upright(image):
     """
     try:
         with _pillow():
-            upright = ImageOps.exif_transpose(image)
+            turned = image.getexif().get(ORIENTATION, 1) != 1
+            upright = ImageOps.exif_transpose(image) if turned else image  # which copies in any case
             exif = upright.getexif()
             return upright, exif.tobytes() if exif else None
     except MemoryError:

@@ -43,10 +43,16 @@ static int64_t put(uint8_t *out, int64_t bits, int64_t bit)
     return bits + 1;
 }
 
-/* Fill `out`, which is zero, with the code of n symbols; returns its length in bits. */
-int64_t encode(const int16_t *symbols, const int16_t *contexts, int64_t n, Models *models, uint8_t *out)
+/* What a writer knows between two calls; bits: in `out`. */
+typedef struct {
+    int64_t low, high, pending, bits;
+} WriterState;
+
+/* Add the code of n symbols to `out`, which is zero behind its bits. */
+void encode(const int16_t *symbols, const int16_t *contexts, int64_t n, Models *models, WriterState *state,
+            uint8_t *out)
 {
-    int64_t low = 0, high = TOP, pending = 0, bits = 0;
+    int64_t low = state->low, high = state->high, pending = state->pending, bits = state->bits;
     for (int64_t i = 0; i < n; i++) {
         int64_t m = contexts[i], symbol = symbols[i], below = 0, span = high - low + 1;
         const int32_t *frequency = models->frequency + m * models->width;
@@ -68,16 +74,16 @@ int64_t encode(const int16_t *symbols, const int16_t *contexts, int64_t n, Model
         }
         adapt(models, m, symbol);
     }
-    return put(out, bits, 1) + pending;
+    *state = (WriterState){low, high, pending, bits};
 }
 
 /* What a reader knows between two calls; position: bits read. */
 typedef struct {
     int64_t low, high, value, position;
-} State;
+} ReaderState;
 
 /* The next bit of a code that is followed by zeros. */
-static int64_t next(const uint8_t *code, int64_t end, State *state)
+static int64_t next(const uint8_t *code, int64_t end, ReaderState *state)
 {
     int64_t position = state->position++;
     return position < end ? (code[position >> 3] >> (7 - (position & 7))) & 1 : 0;
@@ -85,7 +91,7 @@ static int64_t next(const uint8_t *code, int64_t end, State *state)
 
 /* Fill `symbols`; returns 0 where the code, of `size` bytes, is read further than any encoder relies on. */
 int32_t decode(const uint8_t *code, int64_t size, const int16_t *contexts, int64_t n, Models *models,
-               State *state, int32_t *symbols)
+               ReaderState *state, int32_t *symbols)
 {
     int64_t end = 8 * size;
     while (state->position < 16)

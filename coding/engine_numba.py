@@ -10,11 +10,13 @@ machine, and a property test holds them to the package's.
 import numba
 import numpy as np
 
+from coding import compiled
+from coding.compiled import TOP
+
 RATE = 1 - 1 / 1024
 GAIN = 1 - RATE
 FLOOR = 1 / 4096
 
-TOP = 0xFFFF
 HALF = 0x8000
 QUARTER = 0x4000
 
@@ -36,9 +38,9 @@ def _adapt(p, frequency, size, symbol):
 
 
 @numba.njit(cache=True)
-def _encode(symbols, contexts, p, frequency, sizes, totals, out):
-    """Fill `out` with the code; returns its length in bits."""
-    low, high, pending, bits = 0, TOP, 0, 0
+def _encode(symbols, contexts, p, frequency, sizes, totals, state, out):
+    """Add the code of symbols to `out`, which is zero behind its bits."""
+    low, high, pending, bits = state
     for i in range(symbols.size):
         m, symbol = contexts[i], symbols[i]
         below = 0
@@ -62,8 +64,7 @@ def _encode(symbols, contexts, p, frequency, sizes, totals, out):
             low = (low << 1) ^ HALF
             high = ((high ^ HALF) << 1) | HALF | 1
         totals[m] = _adapt(p[m], frequency[m], sizes[m], symbol)
-    out[bits >> 3] |= 1 << (7 - (bits & 7))
-    return bits + 1 + pending
+    state[:] = low, high, pending, bits
 
 
 @numba.njit(cache=True)
@@ -104,28 +105,17 @@ def _decode(code, contexts, p, frequency, sizes, totals, state, symbols):
     return position <= end + 15
 
 
-def _start(frequencies):
-    """Probabilities, frequencies, sizes and totals of the models before the first symbol."""
-    frequency = frequencies.astype(np.int32)
-    return frequency / 4096, frequency, np.count_nonzero(frequency, axis=1), frequency.sum(1, dtype=np.int64)
+class Writer(compiled.Writer):
+    """Codes symbols piece by piece."""
+
+    @staticmethod
+    def _encode(symbols, contexts, models, state, out):
+        _encode(symbols, contexts, *models, state, out)
 
 
-def encode(symbols: np.ndarray, contexts: np.ndarray, frequencies: np.ndarray) -> bytes:
-    """Code symbols (n,) with the models that contexts (n,) choose; frequencies (M, S) are their start."""
-    out = np.zeros(2 * len(symbols) + 8, np.uint8)  # a symbol shifts the 16-bit range by 16 at most
-    bits = _encode(symbols, contexts, *_start(frequencies), out)
-    return out[: (bits + 7) // 8].tobytes()
+class Reader(compiled.Reader):
+    """Reads what a Writer wrote, piece by piece."""
 
-
-class Reader:
-    """Reads `code`, written by `encode` with the same `frequencies`, piece by piece."""
-
-    def __init__(self, code: bytes, frequencies: np.ndarray):
-        self._code, self._models = np.frombuffer(code, np.uint8), _start(frequencies)
-        self._state = np.array([0, TOP, 0, 0])  # low, high, value, bits read
-
-    def read(self, contexts: np.ndarray) -> np.ndarray | None:
-        """The next symbols, int32 (n,), for contexts (n,), or None where the code ends before they do."""
-        symbols = np.empty(len(contexts), np.int32)
-        complete = _decode(self._code, contexts, *self._models, self._state, symbols)
-        return symbols if complete else None
+    @staticmethod
+    def _decode(code, contexts, models, state, symbols):
+        return _decode(code, contexts, *models, state, symbols)

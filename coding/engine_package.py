@@ -27,22 +27,29 @@ def _models(frequencies):
     return [SimpleAdaptiveModel({s: int(f) / 4096 for s, f in enumerate(row) if f}) for row in frequencies]
 
 
-def encode(symbols: np.ndarray, contexts: np.ndarray, frequencies: np.ndarray) -> bytes:
-    """Code symbols (n,) with the models that contexts (n,) choose; frequencies (M, S) are their start."""
-    models = _models(frequencies)
-    encoder = arithmetic_coding.Encoder()
-    for symbol, context in zip(symbols.tolist(), contexts.tolist()):
-        encoder.encode_symbol(models[context].cdf(), symbol)
-        models[context].update(symbol)
-    encoder.finish()
-    # The package drops pending underflow bits, which are zeros after its closing 1. Written, they
-    # let a decoder know how far a payload may be read.
-    bits = encoder.get_encoded() + [0] * encoder.num_underflow
-    return np.packbits(np.array(bits, np.uint8)).tobytes()
+class Writer:
+    """Codes symbols piece by piece; frequencies (M, S) are the start of the models."""
+
+    def __init__(self, frequencies: np.ndarray):
+        self._models, self._encoder = _models(frequencies), arithmetic_coding.Encoder()
+
+    def write(self, symbols: np.ndarray, contexts: np.ndarray) -> None:
+        """Code symbols (n,) with the models that contexts (n,) choose."""
+        for symbol, context in zip(symbols.tolist(), contexts.tolist()):
+            self._encoder.encode_symbol(self._models[context].cdf(), symbol)
+            self._models[context].update(symbol)
+
+    def close(self) -> bytes:
+        """The code of all."""
+        self._encoder.finish()
+        # The package drops pending underflow bits, which are zeros after its closing 1. Written, they
+        # let a decoder know how far a payload may be read.
+        bits = self._encoder.get_encoded() + [0] * self._encoder.num_underflow
+        return np.packbits(np.array(bits, np.uint8)).tobytes()
 
 
 class Reader:
-    """Reads `code`, written by `encode` with the same `frequencies`, piece by piece."""
+    """Reads `code`, written by a Writer with the same `frequencies`, piece by piece."""
 
     def __init__(self, code: bytes, frequencies: np.ndarray):
         self._models = _models(frequencies)

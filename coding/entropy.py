@@ -25,7 +25,6 @@ from coding.errors import UserError
 SCALE = 4096  # probabilities are multiples of 1/4096 at the start, and never less
 ESCAPE = 0  # the symbol of an integer outside the alphabet
 ESCAPE_BITS = 16  # of a varint for most integers
-CHUNK = 1 << 20  # integers that are looked at together, so that they need little memory
 MAX_ALPHABET = 2048  # keeps the total frequency well inside the coder's 16-bit range
 
 
@@ -142,42 +141,35 @@ def default_engine() -> ModuleType:
     return importlib.import_module("coding.engine_package")
 
 
-def encode(
-    values: np.ndarray,
-    contexts: np.ndarray,
-    bank: Bank,
-    engine: ModuleType | None = None,
-) -> bytes:
-    """The payload of integers `values` (n,), any of 64 bits, coded in contexts (n,)."""
-    contexts, values = np.asarray(contexts, np.int16), np.asarray(values)
-    symbols, escaped = _to_symbols(values, contexts, bank)
-    head = bytearray(_varint(len(escaped)))
-    for value in escaped:
-        head += _varint(value << 1 if value >= 0 else ~(value << 1))
-    return bytes(head) + (engine or default_engine()).encode(symbols, contexts, bank.frequencies)
+class Writer:
+    """Makes a payload of integers, piece by piece."""
 
+    def __init__(self, bank: Bank, engine: ModuleType | None = None):
+        self._lowest, self._inside = bank.lowest.astype(np.int64), bank.sizes.astype(np.uint64) - 1
+        self._escapes, self._escaped = 0, bytearray()
+        self._engine = (engine or default_engine()).Writer(bank.frequencies)
 
-def _to_symbols(values, contexts, bank):
-    """Symbols int16 (n,) of integers (n,) in contexts (n,), and the list of those integers that are escaped.
-
-    In chunks, since the arrays of a large picture are large.
-    """
-    lowest, inside = bank.lowest.astype(np.int64), bank.sizes.astype(np.uint64) - 1
-    symbols, escaped = np.empty(len(contexts), np.int16), []
-    for start in range(0, len(contexts), CHUNK):
-        chunk = slice(start, start + CHUNK)
+    def write(self, values: np.ndarray, contexts: np.ndarray) -> None:
+        """Code integers (n,), any of 64 bits, in contexts (n,)."""
+        contexts, values = np.asarray(contexts, np.int16), np.asarray(values).astype(np.int64)
         # Seen as unsigned, a negative difference is large, and so is one that wraps around at the ends of 64
         # bits.
-        above = (values[chunk].astype(np.int64) - lowest[contexts[chunk]]).view(np.uint64)
-        outside = np.flatnonzero(above >= inside[contexts[chunk]])
-        escaped += values[chunk][outside].tolist()
-        symbols[chunk] = above + np.uint64(1)
-        symbols[chunk][outside] = ESCAPE
-    return symbols, escaped
+        above = (values - self._lowest[contexts]).view(np.uint64)
+        outside = np.flatnonzero(above >= self._inside[contexts])
+        symbols = (above + np.uint64(1)).astype(np.int16)
+        symbols[outside] = ESCAPE
+        self._escapes += len(outside)
+        for value in values[outside].tolist():
+            self._escaped += _varint(value << 1 if value >= 0 else ~(value << 1))
+        self._engine.write(symbols, contexts)
+
+    def close(self) -> bytes:
+        """The payload of all."""
+        return _varint(self._escapes) + bytes(self._escaped) + self._engine.close()
 
 
 class Reader:
-    """Reads what `encode` wrote, piece by piece; its methods raise PayloadError if the payload is damaged."""
+    """Reads what a Writer wrote, piece by piece; its methods raise PayloadError if the payload is damaged."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Latents to a payload and back: z first, then the latents group by group in the order of `order.py`.
+"""Latents to a payload and back, stripe by stripe: z first, then y group by group in the order of `order.py`.
 
 `entropy_model.EntropyModel` gives a mean and a scale for every latent. There are two kinds of latents:
 
@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from coding import entropy
+from coding import entropy, order
 from coding.entropy_model import HIGHEST_LOG_SCALE, EntropyModel
 from coding.order import HYPER_STRIDE
 from coding.walk import Group, Walk
@@ -42,7 +42,7 @@ INTEGER_LEVELS = FINE_LEVELS * FRACTIONS + LEVELS - FINE_LEVELS
 
 @dataclasses.dataclass(frozen=True)
 class Latents:
-    """What is coded of a picture, in quantization steps, float32.
+    """What is coded of a picture, or of a stripe of it, in quantization steps, float32.
 
     y: (h, w, K); z: (ceil(h/4), ceil(w/4), Z), the hyper-latents.
     """
@@ -265,6 +265,13 @@ def _code_latents(entropy_model, kind, y, z, t) -> Iterator[Coded]:
         walk.put(group, group.mean + choice.distances(integers))
 
 
+def _code(entropy_model, kind, latents, t) -> Iterator[Coded]:
+    """What is coded of real latents at rate t, in coding order: z, then y."""
+    hyper, z = _code_hyper(entropy_model, latents.z, t)
+    yield hyper
+    yield from _code_latents(entropy_model, kind, latents.y, z, t)
+
+
 def symbols(
     entropy_model: EntropyModel,
     kind: Kind,
@@ -272,19 +279,10 @@ def symbols(
     t: float,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Integers int32 (n,), and contexts int16 (n,), that code real latents at rate t, in coding order."""
-    hyper, z = _code_hyper(entropy_model, latents.z, t)
-    integers, contexts = [hyper.integers], [hyper.choice.contexts]
-    for coded in _code_latents(entropy_model, kind, latents.y, z, t):
-        integers.append(coded.integers)
-        contexts.append(coded.choice.contexts)
-    return _join(integers), _join(contexts)
-
-
-def _join(arrays):
-    """The arrays as one; they are given up, since of a large picture they are large."""
-    whole = np.concatenate(arrays)
-    arrays.clear()
-    return whole
+    coded = list(_code(entropy_model, kind, latents, t))
+    return np.concatenate([part.integers for part in coded]), np.concatenate(
+        [part.choice.contexts for part in coded]
+    )
 
 
 class LatentCoder:
@@ -301,22 +299,34 @@ class LatentCoder:
             raise ValueError("the bank is not one for these latents")
         self.entropy_model, self.kind, self.bank = entropy_model, kind, bank
 
-    def encode(self, latents: Latents, t: float) -> bytes:
-        """The payload of real latents within +-LARGEST, at rate t."""
-        integers, contexts = symbols(self.entropy_model, self.kind, latents, t)
-        return entropy.encode(integers, contexts, self.bank)
+    def encode(self, stripes: Iterable[Latents], t: float) -> bytes:
+        """The payload of a picture's real latents within +-LARGEST, at rate t.
+
+        stripes: those of `order.stripes`.
+        """
+        writer = entropy.Writer(self.bank)
+        for latents in stripes:
+            for coded in _code(self.entropy_model, self.kind, latents, t):
+                writer.write(coded.integers, coded.choice.contexts)
+        return writer.close()
 
     def decode(
         self,
         payload: bytes,
         shape: tuple[int, int],
         t: float,
-    ) -> Latents:
-        """The quantized latents in a payload; shape: (h, w) of y.
+    ) -> Iterator[Latents]:
+        """The quantized latents in a payload, stripe by stripe; shape: (h, w) of all of y.
 
         Raises entropy.PayloadError if the payload is damaged.
         """
         reader = entropy.Reader(payload, self.bank)
+        for rows in order.stripes(*shape):
+            yield self._read_stripe(reader, (rows.stop - rows.start, shape[1]), t)
+        reader.close()
+
+    def _read_stripe(self, reader, shape, t):
+        """The next Latents of a reader; shape: theirs."""
         hyper_shape = tuple(-(-side // HYPER_STRIDE) for side in shape)
         mean, choice = _choose_hyper(self.entropy_model, hyper_shape, t)
         z = _read(reader, choice, mean, LARGEST + 1).reshape(*hyper_shape, -1)
@@ -325,14 +335,13 @@ class LatentCoder:
         walk = _walk(self.entropy_model, z, shape, t)
         for group in walk:
             walk.put(group, _read(reader, self.kind.choose(group), group.mean, limits[group.step.slice]))
-        reader.close()
         return Latents(walk.latents(), z.astype(np.float32))
 
     def code_lengths(self, latents: Latents, t: float) -> tuple[np.ndarray, np.ndarray]:
         """Bits at each position of y, float64 (h, w), and of z, (ceil(h/4), ceil(w/4)).
 
-        latents: real or quantized. The bits are those of the initial probabilities: the adaptive models need
-        mostly a little less.
+        latents: of a stripe, real or quantized. The bits are those of the initial probabilities: the adaptive
+        models need mostly a little less.
         """
         hyper, z = _code_hyper(self.entropy_model, latents.z, t)
         shape, bits_z = latents.y.shape[:2], self._bits(hyper).reshape(latents.z.shape[:2])

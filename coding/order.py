@@ -49,6 +49,9 @@ QUARTERS = (((0, 0),), ((1, 1),), ((0, 1),), ((1, 0),))
 HALVES = (((0, 0), (1, 1)), ((0, 1), (1, 0)))
 WHOLE = (((0, 0), (0, 1), (1, 0), (1, 1)),)
 
+STRIPE = 1 << 16  # positions that are coded together, about: 16 megapixels
+LOWEST_STRIPE = 16  # rows, at least
+
 COARSE_SLICES = 2  # first ones, which are looked at beside the position too, however many slices later
 
 
@@ -87,6 +90,16 @@ class Step:
     slice: int
     places: tuple
     sources: tuple
+
+
+def stripes(rows: int, columns: int) -> list[slice]:
+    """The rows of the stripes that a picture of rows x columns latents is coded in, one after the other.
+
+    Each begins at a multiple of HYPER_STRIDE. No stripe knows of another, so that neither side needs memory
+    for more than one.
+    """
+    height = max(LOWEST_STRIPE, STRIPE // columns // HYPER_STRIDE * HYPER_STRIDE)
+    return [slice(top, min(top + height, rows)) for top in range(0, rows, height)]
 
 
 def coding_steps(slice_count: int) -> list[Step]:

@@ -17,8 +17,13 @@ def bits_per_position(data: bytes, decoder: Decoder) -> np.ndarray:
     of the payload and not equal to it. Raises what codec.decompress raises.
     """
     encoded = codec.unpack(data, decoder)
-    latents = codec.decode_latents(encoded, decoder)
-    bits, hyper_bits = decoder.coder.code_lengths(latents, encoded.setting.t)
+    stripes = codec.decode_latents(encoded, decoder)
+    return np.concatenate([_of_stripe(latents, encoded.setting.t, decoder) for latents in stripes])
+
+
+def _of_stripe(latents, t, decoder):
+    """Bits (h, w) of the positions of a stripe."""
+    bits, hyper_bits = decoder.coder.code_lengths(latents, t)
     # One position of z stands for a square of latents, which share its bits.
     rows, columns = bits.shape
     shared = np.kron(hyper_bits, np.ones((HYPER_STRIDE, HYPER_STRIDE)))[:rows, :columns]

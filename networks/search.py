@@ -45,29 +45,26 @@ SCHEDULES = {"integers": Schedule(3.0, 3.5, 0.3), "distances": Schedule(7.0, 2.0
 
 def refine(
     latents: Latents,
-    t: float,
-    picture,
-    encoder,
-    decoder,
+    rows: slice,
+    cost: "Cost",
     iterations: int,
+    bar: tqdm,
     side: int = TILE,
-    progress: bool = False,
 ) -> Latents:
-    """Real latents at rate t that cost less once they are quantized; z stays as it is.
+    """Real latents of some rows that cost less once they are quantized; z stays as it is.
 
     What costs less is the code length under the entropy model's own distributions, with the distortion; the
     adaptive models take a little less than that.
-    picture: the picture.Picture; encoder, decoder: a pair.Encoder and its pair.Decoder, with PyTorch.
-    side: of a tile in latents, a multiple of 4; progress: show a bar on a terminal.
+    latents: of the rows, and of a margin that stays; cost: of these.
+    bar: is moved with each iteration; side: of a tile in latents, a multiple of 4.
     """
-    y, cost = latents.y.copy(), _Cost(latents.z, t, picture, encoder, decoder)
-    parts = tiles.split(*y.shape[:2], tiles.SYNTHESIS_HALO, side)
-    with tqdm(total=len(parts) * iterations, delay=1, leave=False, disable=None if progress else True) as bar:
-        for part in parts:
-            window = torch.from_numpy(tiles.to_input(y[part.window]))
-            best = _descend(window, part, _WindowCost(cost, part.window), iterations, bar)
-            y[part.tile] = tiles.from_output(best.cpu().numpy())
-    return Latents(y, latents.z)
+    y = latents.y.copy()
+    for part in tiles.split(rows, y.shape[:2], tiles.SYNTHESIS_HALO, side):
+        window = torch.from_numpy(tiles.to_input(y[part.window]))
+        best = _descend(window, part, _WindowCost(cost, part.window), iterations, bar)
+        y[rows][part.tile] = tiles.from_output(best.cpu().numpy())
+    hyper_rows, _ = tiles.in_hyper((rows, slice(0, 0)))
+    return Latents(y[rows], latents.z[hyper_rows])
 
 
 def _everywhere(area):
@@ -108,15 +105,15 @@ def _descend(window, tile, cost, iterations, bar):
     return best
 
 
-class _Cost:
-    """What the cost of a picture's latents depends on besides themselves: the loss of training, in bits."""
+class Cost:
+    """What the cost of latents depends on besides themselves: the loss of training, in bits."""
 
-    def __init__(self, z, t, picture, encoder, decoder):
-        """As of `refine`."""
-        height, width = picture.rgb.shape[:2]
-        self.z, self.rgb = z, tiles.pad(picture.rgb)
-        self.counts = np.zeros((*self.rgb.shape[:2], 1), bool)  # pixels that are not padding
-        self.counts[:height, :width] = True
+    def __init__(self, z: np.ndarray, top: int, t: float, picture, encoder, decoder):
+        """z: real; top: the row of the latents that z begins at; t: the rate.
+
+        picture: the picture.Picture; encoder, decoder: a pair.Encoder and its pair.Decoder, with PyTorch.
+        """
+        self.z, self.top, self.picture = z, top, picture
         self.gray = picture.metadata.gray
         self.weight = encoder.lambda_ * 4**t * 255**2  # of a squared error
         config, transform = encoder.config, decoder.transform
@@ -133,12 +130,17 @@ class _WindowCost:
     """The cost, in bits, of the latents in a window, real or quantized, (1, K, h, w)."""
 
     def __init__(self, cost, window):
-        """cost: the _Cost of the picture; window: an area of latents."""
-        pixels = tiles.in_pixels(window)
+        """window: an area of the latents of the cost."""
+        rows, columns = window
+        pixels = tiles.in_pixels((slice(rows.start + cost.top, rows.stop + cost.top), columns))
+        target = cost.picture.window(*pixels)
+        counts = np.zeros((*target.shape[:2], 1), bool)  # pixels that are not padding
+        metadata = cost.picture.metadata
+        counts[: metadata.height - pixels[0].start, : metadata.width - pixels[1].start] = True
         self._cost, self.device, self.schedule = cost, cost.device, cost.schedule
         self._z = self._tensor(cost.z[tiles.in_hyper(window)])
-        self._target = self._tensor(cost.rgb[pixels]) / 255  # (1, 3, 16 h, 16 w)
-        self._weight = self._tensor(cost.counts[pixels]) * (cost.weight / 3)
+        self._target = self._tensor(target) / 255  # (1, 3, 16 h, 16 w)
+        self._weight = self._tensor(counts) * (cost.weight / 3)
         self._limits = self._tensor(cost.limits[None, None])  # (1, K, 1, 1)
 
     def _tensor(self, array):

@@ -9,16 +9,19 @@ import sys
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+import codec
 import model
 import quantize
-from coding import modes
+from coding import modes, tiles
 from coding.config import ModelConfig
-from coding.latents import IntegerLatents
+from coding.latents import IntegerLatents, Latents
 from coding.tiles import STRIDE
 from engines import export, onnx_engine, torch_engine
 from engines.model_file import ModelFile
 from engines.pair import Decoder, Encoder
+from picture import Picture
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -171,3 +174,24 @@ def script():
         return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, **options)
 
     return run
+
+
+def picture_of(rgb):
+    return Picture.from_image(Image.fromarray(rgb))
+
+
+def analyse(rgb, encoder, **options):
+    """The real latents of pixels (H, W, 3) at t = 0, all at once."""
+    rows = slice(0, -(-len(rgb) // STRIDE))
+    return codec.analyse(picture_of(rgb), rows, 0.0, encoder, tiles.bar(0, False), **options)
+
+
+def synthesise(y, decoder, **options):
+    """The pixels (16 h, 16 w, 3) of latents (h, w, K) at t = 0, all at once."""
+    return codec.synthesise(y, slice(0, len(y)), 0.0, decoder, tiles.bar(0, False), **options)
+
+
+def joined(stripes):
+    """The Latents of a whole picture."""
+    parts = list(stripes)
+    return Latents(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("y", "z")))

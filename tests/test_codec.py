@@ -11,12 +11,13 @@ from PIL import Image
 import codec
 import model
 import quantize
-from coding import container, entropy, tiles
+from coding import container, entropy, order, tiles
 from coding.errors import UserError
 from coding.modes import MODES, Setting
-from conftest import build_pair, integers_of, open_pair, pictures, psnr
+from conftest import analyse, build_pair, integers_of, joined, open_pair, pictures, psnr, synthesise
 from engines import export, onnx_engine, torch_engine
 from engines.model_file import ModelError
+from evaluation import heatmap
 
 
 def round_trip(image, pair):
@@ -48,10 +49,10 @@ def test_what_the_decoder_gets_is_what_the_encoder_gave(fixed_pair, photo):
     """By the owner's formula, b = floor(f * 2^B + 0.5), of latents f in [0, 1]."""
     encoder, decoder = fixed_pair
     digits, B = encoder.config.digits, encoder.config.B
-    y = torch.from_numpy(tiles.to_input(codec.analyse(photo, 0.0, encoder).y))
+    y = torch.from_numpy(tiles.to_input(analyse(photo, encoder).y))
     f = quantize.dequantize(quantize.to_integers(y, digits, B), B)
     encoded = codec.unpack(codec.compress(Image.fromarray(photo), encoder), decoder)
-    decoded = codec.decode_latents(encoded, decoder).y
+    decoded = joined(codec.decode_latents(encoded, decoder)).y
     assert torch.equal(integers_of(decoded, encoder.config), quantize.quantize(f, B)[0])
 
 
@@ -173,8 +174,8 @@ def test_target_bpp_is_met_with_two_codings_at_most(variable_pair, monkeypatch, 
         image.putalpha(Image.fromarray(np.random.default_rng(0).integers(0, 256, rgb.shape[:2], np.uint8)))
     sizes = [len(codec.compress(image, variable_pair[0], quality=quality)) for quality in (1, 10)]
     codings = []
-    encode = entropy.encode
-    monkeypatch.setattr(entropy, "encode", lambda *args: codings.append(args) or encode(*args))
+    writer = entropy.Writer
+    monkeypatch.setattr(entropy, "Writer", lambda *args: codings.append(args) or writer(*args))
     for size in sizes[0] // 2, sum(sizes) // 2, 2 * sizes[1]:
         codings.clear()
         got = len(codec.compress(image, variable_pair[0], target_bpp=8 * size / rgb[:, :, 0].size))
@@ -185,12 +186,31 @@ def test_target_bpp_is_met_with_two_codings_at_most(variable_pair, monkeypatch, 
 def test_tiles_give_the_result_of_the_whole_picture(large_files, engine):
     encoder, decoder = open_pair(*large_files, engine)
     rgb = np.random.default_rng(0).integers(0, 256, (208, 400, 3), np.uint8)
-    whole, tiled = (codec.analyse(rgb, 0.0, encoder, tile=tile) for tile in (100, 4))
+    whole, tiled = (analyse(rgb, encoder, tile=tile) for tile in (100, 4))
     for name in "y", "z":
         one, other = getattr(whole, name), getattr(tiled, name)
         assert np.allclose(one, other, atol=1e-3 * one.std())
-    whole, tiled = (codec.synthesise(whole.y, 0.0, decoder, tile=tile) for tile in (100, 4))
+    whole, tiled = (synthesise(whole.y, decoder, tile=tile) for tile in (100, 4))
     assert np.abs(whole.astype(int) - tiled).max() <= 1 and (whole != tiled).mean() < 0.01
+
+
+@pytest.mark.parametrize("options", [{"quality": 8}, {"target_bpp": 0.5}, {"quality": 8, "effort": 3}])
+def test_a_picture_of_many_stripes_has_no_seam(variable_pair, monkeypatch, options):
+    """Its pixels are those of all its latents at once, and it says nearly the same as a picture of one."""
+    encoder, decoder = variable_pair
+    rgb = np.random.default_rng(0).integers(0, 256, (19, 3, 3)).repeat(32, 0).repeat(16, 1).astype(np.uint8)
+    one = codec.compress(Image.fromarray(rgb), encoder, decoder=decoder, **options)
+    monkeypatch.setattr(order, "STRIPE", 64)
+    assert len(order.stripes(38, 3)) == 2
+    data = codec.compress(Image.fromarray(rgb), encoder, decoder=decoder, **options)
+    assert data != one and len(data) == pytest.approx(len(one), rel=0.1)
+    encoded = codec.unpack(data, decoder)
+    stripes = list(codec.decode_latents(encoded, decoder))
+    assert [len(stripe.y) for stripe in stripes] == [20, 18]
+    y, bar = joined(stripes).y, tiles.bar(0, progress=False)
+    whole = codec.synthesise(y, slice(0, 38), encoded.setting.t, decoder, bar)
+    assert np.abs(whole.astype(int) - np.asarray(codec.decompress(data, decoder))).max() <= 1
+    assert heatmap.bits_per_position(data, decoder).shape == (38, 3)
 
 
 @pytest.fixture(scope="module")
@@ -213,9 +233,9 @@ def test_files_of_one_engine_are_read_by_the_other(light_pair, photo):
         for encoder, _ in pairs:
             data = codec.compress(image, encoder, quality=quality)
             encoded = codec.unpack(data, light_pair[1])
-            light, heavy = (codec.decode_latents(encoded, decoder) for _, decoder in pairs)
+            light, heavy = (joined(codec.decode_latents(encoded, decoder)) for _, decoder in pairs)
             assert np.array_equal(light.y, heavy.y)
             for coder in (decoder.coder for _, decoder in pairs):
-                assert coder.encode(light, encoded.setting.t) == encoded.payload
+                assert coder.encode([light], encoded.setting.t) == encoded.payload
             one, other = (np.asarray(codec.decompress(data, decoder)).astype(int) for _, decoder in pairs)
             assert np.abs(one - other).max() <= 1

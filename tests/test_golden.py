@@ -8,7 +8,7 @@ import pytest
 
 import codec
 from coding import container, engine_c, engine_numba, engine_package, entropy
-from conftest import golden_form, golden_model
+from conftest import golden_form, golden_model, joined
 from engines.pair import Decoder
 
 GOLDEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "golden")
@@ -32,7 +32,7 @@ def test_golden_file_decodes_to_its_latents(path, engine, monkeypatch):
     monkeypatch.setattr(entropy, "default_engine", lambda: engine)
     data, decoder = golden(path)
     encoded = container.unpack(data)
-    latents = codec.decode_latents(encoded, decoder)
+    latents = joined(codec.decode_latents(encoded, decoder))
     assert np.array_equal(golden_form(latents.y, decoder.config), np.load(path.replace(".encoded", ".npy")))
     image = codec.decompress(data, decoder)
     assert image.size == (encoded.metadata.width, encoded.metadata.height)
@@ -50,5 +50,5 @@ def test_what_is_coded_today_is_what_was_coded_then(path):
     format."""
     data, decoder = golden(path)
     encoded = container.unpack(data)
-    latents = codec.decode_latents(encoded, decoder)
-    assert decoder.coder.encode(latents, encoded.setting.t) == encoded.payload
+    latents = joined(codec.decode_latents(encoded, decoder))
+    assert decoder.coder.encode([latents], encoded.setting.t) == encoded.payload

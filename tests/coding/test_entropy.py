@@ -17,7 +17,12 @@ def contexts_of(values):
 
 
 def encode(values, bank, engine=None):
-    return entropy.encode(np.asarray(values, np.int64).ravel(), contexts_of(np.asarray(values)), bank, engine)
+    """The payload of integers (C, N), written in three pieces."""
+    writer, contexts = entropy.Writer(bank, engine), contexts_of(np.asarray(values))
+    values = np.asarray(values, np.int64).ravel()
+    for piece in slice(0, 1), slice(1, len(values) // 2), slice(max(1, len(values) // 2), None):
+        writer.write(values[piece], contexts[piece])
+    return writer.close()
 
 
 def decode(payload, bank, count, engine=None):
@@ -93,7 +98,9 @@ def test_the_code_is_that_of_the_package_used_directly():
     bits = AECompressor(
         SimpleAdaptiveModel({s: f / 4096 for s, f in enumerate(bank.frequencies[0].tolist())})
     ).compress(symbols.tolist())
-    code = engine_c.encode(symbols, np.zeros(400, np.int32), bank.frequencies)
+    writer = engine_c.Writer(bank.frequencies)
+    writer.write(symbols, np.zeros(400, np.int32))
+    code = writer.close()
     ours = np.unpackbits(np.frombuffer(code, np.uint8)).tolist()
     assert ours[: len(bits)] == bits and not any(ours[len(bits) :])
 

@@ -17,7 +17,7 @@ from coding import entropy, entropy_model, latents, order, tiles
 from coding.latents import IntegerChoice, IntegerLatents, LatentCoder, Latents
 from coding.modes import MODES
 from coding.walk import Group, Walk
-from conftest import ROOT, build_files, integers_of
+from conftest import ROOT, build_files, integers_of, joined
 from networks.entropy_model import network_of
 
 RATES = [MODES["variable"].rate(number) for number in MODES["variable"].numbers]
@@ -51,7 +51,7 @@ def is_integer(coder):
 def test_any_latents_come_back_as_they_were_coded(pair, rows, columns, t, seed, size):
     coder, reader = (without_limits(part.coder) for part in pair)
     real = random_latents(coder, rows, columns, size, seed)
-    quantized = reader.decode(coder.encode(real, t), (rows, columns), t)
+    quantized = joined(reader.decode(coder.encode([real], t), (rows, columns), t))
     assert quantized.y.shape == real.y.shape and quantized.z.shape == real.z.shape
     integers, _ = latents.symbols(coder.entropy_model, coder.kind, real, t)
     uncoded = real.y.size + real.z.size - len(integers)
@@ -59,7 +59,7 @@ def test_any_latents_come_back_as_they_were_coded(pair, rows, columns, t, seed, 
         assert (np.abs(got - given_) > 0.5 + latents.LARGEST_DEAD_ZONE).sum() <= uncoded
     if is_integer(coder):
         assert np.array_equal(quantized.y, quantized.y.round())
-    assert reader.encode(quantized, t) == coder.encode(real, t)
+    assert reader.encode([quantized], t) == coder.encode([real], t)
 
 
 @pytest.mark.parametrize("lower", [0, 5])
@@ -78,7 +78,7 @@ def test_training_and_coding_quantize_nearly_alike(pair, lower):
     with torch.inference_mode():
         network = network_of(model, encoder.config.entropy_widths)
         trained = network.quantize(y, z, torch.tensor([0.5]), policies.round)[2]
-    coded = coder.decode(coder.encode(real, 0.5), (10, 7), 0.5).y
+    coded = joined(coder.decode(coder.encode([real], 0.5), (10, 7), 0.5)).y
     difference = np.abs(tiles.from_output(trained.numpy()) - coded)
     assert np.median(difference) < 0.15 and difference.max() < 1.3
 
@@ -121,7 +121,7 @@ def test_coded_size_is_near_the_ideal_of_the_entropy_model(variable_pair):
     real, bits = draw(coder, np.random.default_rng(0), (96, 96))
     bank = latents.fit_bank(coder.kind, len(coder.entropy_model.slices), np.zeros(0, int), np.zeros(0, int))
     unfitted = LatentCoder(coder.entropy_model, coder.kind, bank)
-    assert 8 * len(unfitted.encode(real, 0.0)) == pytest.approx(bits, rel=0.03)
+    assert 8 * len(unfitted.encode([real], 0.0)) == pytest.approx(bits, rel=0.03)
     assert sum(lengths.sum() for lengths in unfitted.code_lengths(real, 0.0)) == pytest.approx(bits, rel=0.03)
 
 
@@ -137,9 +137,10 @@ def test_latents_that_no_encoder_makes_are_refused(pair):
     coder = pair[0].coder
     zero = random_latents(coder, 1, 1, size=0)
     integers, contexts = latents.symbols(coder.entropy_model, coder.kind, zero, 0.0)
-    integers = np.append(integers[:-1].astype(np.int64), 10**12)
+    writer = entropy.Writer(coder.bank)
+    writer.write(np.append(integers[:-1].astype(np.int64), 10**12), contexts)
     with pytest.raises(entropy.PayloadError):
-        coder.decode(entropy.encode(integers, contexts, coder.bank), (1, 1), 0.0)
+        joined(coder.decode(writer.close(), (1, 1), 0.0))
 
 
 @pytest.mark.parametrize("sign", [-1, 1])
@@ -147,12 +148,12 @@ def test_integers_beyond_their_digits_are_refused_and_the_outermost_are_not(fixe
     coder = fixed_pair[1].coder
     for beyond in 0, 1:
         y = sign * (coder.kind.limits + beyond).astype(np.float32).reshape(1, 1, -1)
-        payload = coder.encode(Latents(y, np.zeros((1, 1, 3))), 0.0)
+        payload = coder.encode([Latents(y, np.zeros((1, 1, 3)))], 0.0)
         if beyond:
             with pytest.raises(entropy.PayloadError):
-                coder.decode(payload, (1, 1), 0.0)
+                joined(coder.decode(payload, (1, 1), 0.0))
         else:
-            assert np.array_equal(coder.decode(payload, (1, 1), 0.0).y, y)
+            assert np.array_equal(joined(coder.decode(payload, (1, 1), 0.0)).y, y)
 
 
 def test_latents_far_outside_their_digits_are_clipped_to_integers_of_the_range(fixed_pair):
@@ -161,8 +162,8 @@ def test_latents_far_outside_their_digits_are_clipped_to_integers_of_the_range(f
     digits, B = encoder.config.digits, encoder.config.B
     y = torch.tensor([-1e4, 1e4, 3e5, -0.4])[: len(digits)].view(1, -1, 1, 1)
     y = tiles.from_output(encoder.transform.module.clip(y).numpy())
-    coded = encoder.coder.encode(Latents(y, np.zeros((1, 1, 3))), 0.0)
-    quantized = encoder.coder.decode(coded, (1, 1), 0.0).y
+    coded = encoder.coder.encode([Latents(y, np.zeros((1, 1, 3)))], 0.0)
+    quantized = joined(encoder.coder.decode(coded, (1, 1), 0.0)).y
     assert quantized.ravel()[:2].tolist() == [-encoder.coder.kind.limits[0], encoder.coder.kind.limits[1]]
     integers = integers_of(quantized, encoder.config)
     assert torch.equal(integers, integers.round()) and integers.min() >= 0 and integers.max() == 2**B

@@ -1,8 +1,10 @@
 """The order of coding, which is part of the format."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from coding import order
+from coding import order, tiles
 
 
 @pytest.mark.parametrize("slices", [1, 2, 4, 6])
@@ -39,3 +41,18 @@ def test_the_neighbourhoods_are_those_that_are_drawn():
             if mark != "."
         ]
         assert tuple(offsets) == getattr(order, name), name
+
+
+@given(rows=st.integers(1, 4096), columns=st.integers(1, 4096))
+def test_stripes_cover_a_picture_and_are_bounded(rows, columns):
+    stripes = order.stripes(rows, columns)
+    assert [row for stripe in stripes for row in range(stripe.start, stripe.stop)] == list(range(rows))
+    for stripe in stripes:
+        height = stripe.stop - stripe.start
+        assert stripe.start % order.HYPER_STRIDE == 0
+        assert height >= order.LOWEST_STRIPE or stripe.stop == rows
+        assert height * columns <= order.STRIPE
+
+
+def test_what_a_stripe_is_not_told_reaches_no_further_than_its_neighbour():
+    assert order.LOWEST_STRIPE >= tiles.SYNTHESIS_HALO

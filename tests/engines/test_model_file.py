@@ -14,7 +14,7 @@ import torch
 
 from coding import entropy
 from coding.latents import LatentCoder, Latents
-from conftest import build_files, build_transforms, pictures
+from conftest import build_files, build_transforms, joined, pictures
 from engines import export, onnx_engine, torch_engine
 from engines.model_file import FORMAT, ModelError, ModelFile
 from engines.pair import Decoder, Encoder
@@ -41,10 +41,10 @@ def test_save_and_load_give_the_same(tmp_path, files, engine):
     assert encoder2.config == encoder.config and encoder2.lambda_ == encoder.lambda_
     assert encoder2.decoder_id == encoder.decoder_id == decoder2.id == decoder.id
     for latents in samples(torch_engine.Transform(encoder, "cpu")):
-        payload = encoder.coder.encode(latents, 0.0)
-        assert encoder2.coder.encode(latents, 0.0) == payload
-        decoded = decoder.coder.decode(payload, latents.y.shape[:2], 0.0)
-        assert np.array_equal(decoder2.coder.decode(payload, latents.y.shape[:2], 0.0).y, decoded.y)
+        payload = encoder.coder.encode([latents], 0.0)
+        assert encoder2.coder.encode([latents], 0.0) == payload
+        decoded = joined(decoder.coder.decode(payload, latents.y.shape[:2], 0.0))
+        assert np.array_equal(joined(decoder2.coder.decode(payload, latents.y.shape[:2], 0.0)).y, decoded.y)
 
 
 def test_both_engines_compute_the_same(files):

@@ -11,7 +11,7 @@ from PIL import Image
 
 import codec
 from coding import modes
-from conftest import build_transforms, golden_form, golden_model, open_pair
+from conftest import build_transforms, golden_form, golden_model, joined, open_pair
 from conftest import pictures as images
 from engines import export
 
@@ -41,5 +41,5 @@ if __name__ == "__main__":
             data = codec.compress(image, encoder)
             with open(path + ".encoded", "wb") as file:
                 file.write(data)
-            y = codec.decode_latents(codec.unpack(data, decoder), decoder).y
+            y = joined(codec.decode_latents(codec.unpack(data, decoder), decoder)).y
             np.save(path + ".npy", golden_form(y, decoder.config))

@@ -11,20 +11,22 @@ from PIL import Image
 import codec
 import quantize
 from coding import container, tiles
-from conftest import ROOT, build_pair, psnr
+from conftest import ROOT, analyse, build_pair, picture_of, psnr, synthesise
 from engines.model_file import ModelError
 from engines.pair import Decoder, Encoder, shipped
 from networks import search
 from networks.entropy_model import network_of
-from picture import Picture
 
 
 def refined(image, pair, effort, **options):
     return codec.compress(image, pair[0], decoder=pair[1], effort=effort, **options)
 
 
-def picture_of(rgb):
-    return Picture.from_image(Image.fromarray(rgb))
+def search_all(latents, rgb, encoder, decoder, effort, **options):
+    """What the search makes of all latents of pixels (H, W, 3) at t = 0."""
+    cost = search.Cost(latents.z, 0, 0.0, picture_of(rgb), encoder, decoder)
+    bar = tiles.bar(0, progress=False)
+    return search.refine(latents, slice(0, len(latents.y)), cost, effort, bar, **options)
 
 
 def cost(data, image, pair):
@@ -70,7 +72,7 @@ def test_it_never_costs_more(fixed_pair, photo):
         y, z = (torch.from_numpy(tiles.to_input(part)) for part in (latents.y, latents.z))
         with torch.inference_mode():
             _, bits, y = entropy_model.quantize(y, z, torch.zeros(1), policies.round)
-        pixels = codec.synthesise(tiles.from_output(y.numpy()), 0.0, decoder)
+        pixels = synthesise(tiles.from_output(y.numpy()), decoder)
         pixels = pixels[: rgb.shape[0], : rgb.shape[1]]
         return bits.item() + encoder.lambda_ * ((pixels.astype(float) - rgb) ** 2).mean(2).sum()
 
@@ -80,9 +82,9 @@ def test_it_never_costs_more(fixed_pair, photo):
         photo[3:20, :37],
         np.broadcast_to(np.uint8([255, 0, 0]), (32, 48, 3)).copy(),
     ):
-        latents = codec.analyse(rgb, 0.0, encoder)
+        latents = analyse(rgb, encoder)
         for effort in 1, 30:
-            found = search.refine(latents, 0.0, picture_of(rgb), encoder, decoder, effort)
+            found = search_all(latents, rgb, encoder, decoder, effort)
             assert total(found) <= total(latents) * (1 + 1e-4)
 
 
@@ -112,9 +114,9 @@ def test_tiles_are_refined_one_after_the_other(fixed_pair, monkeypatch):
     rgb = rng.integers(0, 256, (9, 10, 3)).repeat(16, 0).repeat(16, 1)
     rgb = (rgb + rng.normal(0, 12, rgb.shape)).clip(0, 255).astype(np.uint8)[:139, :154]
     encoder, decoder = fixed_pair
-    latents = codec.analyse(rgb, 0.0, encoder)
+    latents = analyse(rgb, encoder)
     before = latents.y.copy()
-    y = search.refine(latents, 0.0, picture_of(rgb), encoder, decoder, 30, side=4).y
+    y = search_all(latents, rgb, encoder, decoder, 30, side=4).y
     assert np.array_equal(latents.y, before) and np.allclose(y, y.round(), atol=1e-4)
     assert (np.abs(y) <= encoder.coder.kind.limits + 1e-4).all()
     changed = (y.round() != before.round()).any(2)
