@@ -10,5 +10,5 @@ tables.py    results for a terminal
 charts.py    results as pictures
 report.py    results as a page, from report.html
 compare.py   files on disk beside JPEG, a program of its own
-speed.py     seconds of the coder and of its networks
+bench/       what `bench.py` measures: seconds and memory
 """

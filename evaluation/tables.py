@@ -64,15 +64,15 @@ def bd_rates(found: dict) -> list[dict]:
     return list(rows.values())
 
 
-def show(rows: list[dict]):
-    """Print dicts of the same keys as a table, names to the left and numbers to the right."""
+def show(rows: list[dict], names: tuple[str, ...] = NAMES):
+    """Print dicts of the same keys as a table, columns of names to the left and numbers to the right."""
     columns = list(rows[0])
     lines = [columns] + [[str(value) for value in text(row).values()] for row in rows]
     widths = [max(len(line[place]) for line in lines) for place in range(len(columns))]
     for line in lines:
         cells = []
         for column, width, cell in zip(columns, widths, line):
-            cells.append(cell.ljust(width) if column in NAMES else cell.rjust(width))
+            cells.append(cell.ljust(width) if column in names else cell.rjust(width))
         print("  ".join(cells))
 
 

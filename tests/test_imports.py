@@ -38,8 +38,8 @@ MAY_IMPORT = {
 RUNNABLE = {"evaluation/compare.py", "training/profile.py", "training/trials.py"}  # with `python3 -m`
 FILES = sorted(
     os.path.relpath(path, ROOT)
-    for pattern in ("*.py", *(f"{name}/*.py" for name in PACKAGES))
-    for path in glob.glob(os.path.join(ROOT, pattern))
+    for pattern in ("*.py", *(f"{name}/**/*.py" for name in PACKAGES))
+    for path in glob.glob(os.path.join(ROOT, pattern), recursive=True)
 )
 
 
