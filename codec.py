@@ -23,7 +23,7 @@ from coding.order import HYPER_STRIDE
 from coding.tiles import STRIDE, TILE
 from engines.model_file import ModelError
 from engines.pair import Decoder, Encoder
-from picture import Picture, to_image
+from pictures.picture import Picture, to_image
 
 DEFAULT_QUALITY = 5
 
@@ -44,7 +44,7 @@ def compress(
     file comes near to, before refinement.
     effort: iterations of refinement, see `search.py`, which need the encoder's decoder.
     progress: show a bar on a terminal. The models' device is used.
-    Raises picture.PictureError for modes that have no RGB, container.ContainerError for pictures beyond the
+    Raises pillow.PictureError for modes that have no RGB, container.ContainerError for pictures beyond the
     format's limits, model_file.ModelError for a decoder that is not the encoder's, and ValueError for options
     that contradict each other or the model.
     """
@@ -68,7 +68,7 @@ def decompress(
     """The Pillow image (L, LA, RGB or RGBA) in the bytes of a `.encoded` file.
 
     The decoder's device is used; progress: show a bar on a terminal. Raises container.ContainerError,
-    entropy.PayloadError or picture.PictureError for damaged data and model_file.ModelError if another decoder
+    entropy.PayloadError or pillow.PictureError for damaged data and model_file.ModelError if another decoder
     is needed.
     """
     encoded = unpack(data, decoder)

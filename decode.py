@@ -60,20 +60,20 @@ def decode(args, source, target, progress=False):
         raise cli.UserError(f"{source} was encoded with --quantize_mode={mode}")
 
     import codec
-    import picture
     from engines import pair
+    from pictures import writing
 
     if target != cli.PIPE:
-        picture.check_writable(target)
+        writing.check_writable(target)
     path = args.decoder_path or pair.shipped(mode, "decoder")
     decoder = load(path, cli.pick_device(args.device), args.engine)
     began = time.perf_counter()
     image = codec.decompress(data, decoder, progress=progress)
     seconds = time.perf_counter() - began
     if target == cli.PIPE:
-        cli.write(target, picture.to_png(image))
+        cli.write(target, writing.to_png(image))
     else:
-        picture.write(image, target)
+        writing.write(image, target)
     bpp = 8 * len(data) / (image.width * image.height)
     if progress:
         size = f"{image.width}x{image.height}"

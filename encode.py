@@ -73,9 +73,9 @@ def models(args):
 def encode(args, source, target, progress=False):
     """Compress an image file to a `.encoded` file; returns the bits per pixel of this."""
     import codec
-    import picture
+    from pictures import reading
 
-    image = picture.read(source, io.BytesIO(cli.read(source)) if source == cli.PIPE else None)
+    image = reading.read(source, io.BytesIO(cli.read(source)) if source == cli.PIPE else None)
     encoder, decoder = models(args)
     options = {"quality": args.quality, "target_bpp": args.target_bpp, "effort": args.effort}
     began = time.perf_counter()
@@ -92,9 +92,9 @@ def encode(args, source, target, progress=False):
 
 def is_image(path):
     """Whether a file of a folder or a pattern is taken."""
-    import picture
+    from pictures import reading
 
-    return path.lower().endswith(picture.EXTENSIONS)
+    return path.lower().endswith(reading.EXTENSIONS)
 
 
 def main():

@@ -62,9 +62,9 @@ def filesystem(path: str) -> tuple:
 
 def is_taken(name: str, decode: bool) -> bool:
     """Whether a file is one to work on, alone or in a shard."""
-    import picture
+    from pictures import reading
 
-    return name.lower().endswith(".encoded" if decode else picture.EXTENSIONS)
+    return name.lower().endswith(".encoded" if decode else reading.EXTENSIONS)
 
 
 def renamed(name: str, decode: bool) -> str:

@@ -95,15 +95,15 @@ class Worker:
     def _convert(self, name, content):
         """The bytes that a picture becomes."""
         import codec
-        import picture
         from coding import container
+        from pictures import reading, writing
 
         if self._task.decode:
             mode = container.unpack(content).setting.mode.name
-            return picture.to_png(codec.decompress(content, self._model(mode, "decoder")))
+            return writing.to_png(codec.decompress(content, self._model(mode, "decoder")))
         encoder = self._model(self._task.quantize_mode, "encoder")
         rate = {"quality": self._task.quality, "target_bpp": self._task.target_bpp}
-        return codec.compress(picture.read(name, io.BytesIO(content)), encoder, **rate)
+        return codec.compress(reading.read(name, io.BytesIO(content)), encoder, **rate)
 
     def _model(self, mode, kind):
         from engines import pair

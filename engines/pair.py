@@ -77,31 +77,31 @@ class Decoder(_Half):
 def _load(path, kind, device, engine):
     """The ModelFile and the transform of the "encoder" or "decoder" in `path`."""
     file = ModelFile.load(path, kind)
-    module = _engine(engine, device)
+    name = _name(engine, device)
     try:
-        return file, module.Transform(file, device)
+        return file, _engine(name).Transform(file, device)
     except ImportError as error:
-        raise UserError(
-            f"--engine={engine} needs the package {error.name}, which is not installed"
-        ) from error
+        raise UserError(f"--engine={name} needs the package {error.name}, which is not installed") from error
     except Exception as error:  # a transform of a foreign file can fail in any way
         raise ModelError(f"{path}: not an AutoCompressor model") from error
 
 
-def _engine(name, device):
-    """The module of an engine; raises UserError for one that is not installed."""
-    if name == "auto":
+def _name(engine, device):
+    """The name of the engine that is meant; raises UserError for one that the device does not have."""
+    if engine == "auto":
         light = device == "cpu" and importlib.util.find_spec("onnxruntime")
-        name = "onnx" if light else "torch"
-    if name == "onnx" and device != "cpu":
+        return "onnx" if light else "torch"
+    if engine == "onnx" and device != "cpu":
         raise UserError("--engine=onnx runs on the CPU alone")
-    try:
-        if name == "onnx":
-            from engines import onnx_engine as engine
-        else:
-            from engines import torch_engine as engine
-    except ImportError as error:
-        raise UserError(f"--engine={name} needs the package {error.name}, which is not installed") from error
+    return engine
+
+
+def _engine(name):
+    """The module of an engine; raises ImportError for what is not installed."""
+    if name == "onnx":
+        from engines import onnx_engine as engine
+    else:
+        from engines import torch_engine as engine
     return engine
 
 

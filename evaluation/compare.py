@@ -12,10 +12,10 @@ import os
 from PIL import Image, ImageDraw, ImageFont
 
 import cli
-import picture
 from coding import container
 from coding.files import replacing
 from evaluation import metrics, results, rivals, tables
+from pictures import picture, reading
 
 GAP, HEADING = 20, 30  # pixels between pictures, and above them for their names
 
@@ -65,8 +65,8 @@ def measure(files: Files) -> dict:
     with open(files.encoded, "rb") as file:
         header = container.unpack(file.read())
     size = os.path.getsize(files.encoded)
-    decoded = picture.pixels(picture.read(files.decoded))
-    original = picture.pixels(picture.read(files.original)).convert(decoded.mode)
+    decoded = picture.pixels(reading.read(files.decoded))
+    original = picture.pixels(reading.read(files.original)).convert(decoded.mode)
     jpeg = rivals.Rival(rivals.CODECS["jpeg"], original).psnr_at(size)
     return {
         "image": os.path.basename(files.original),
@@ -101,8 +101,8 @@ def draw(threes: list[Files], box: tuple[int, int, int, int]) -> Image.Image:
 
 def versions(files: Files) -> dict[str, Image.Image]:
     """The original, JPEG at the bytes of ours, and ours, RGB, by what is written above them."""
-    original = picture.pixels(picture.read(files.original)).convert("RGB")
-    decoded = picture.pixels(picture.read(files.decoded)).convert("RGB")
+    original = picture.pixels(reading.read(files.original)).convert("RGB")
+    decoded = picture.pixels(reading.read(files.decoded)).convert("RGB")
     size = os.path.getsize(files.encoded)
     rival = rivals.Rival(rivals.CODECS["jpeg"], original)
     jpeg = rival.nearest(size)

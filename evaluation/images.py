@@ -5,7 +5,7 @@ import logging
 import os
 
 from coding.errors import UserError
-from picture import EXTENSIONS
+from pictures.reading import EXTENSIONS
 
 logger = logging.getLogger(__name__)
 

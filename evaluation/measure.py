@@ -19,11 +19,11 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 import codec
-import picture
 from coding.errors import UserError
 from coding.modes import MODES
 from engines import pair
 from evaluation import heatmap, metrics, rivals
+from pictures import picture, reading
 
 THUMBNAIL = 128  # pixels
 MOST_SHOWN = 3  # trials that a report has pictures of
@@ -197,7 +197,7 @@ class _Subject:
 
     def __init__(self, path, measured, plan):
         self.path, self.measured, self.plan = path, measured, plan
-        self.image = picture.pixels(picture.read(path))
+        self.image = picture.pixels(reading.read(path))
         measured.width, measured.height = self.image.size
 
     def measure_others(self):

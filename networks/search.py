@@ -111,7 +111,7 @@ class Cost:
     def __init__(self, z: np.ndarray, top: int, t: float, picture, encoder, decoder):
         """z: real; top: the row of the latents that z begins at; t: the rate.
 
-        picture: the picture.Picture; encoder, decoder: a pair.Encoder and its pair.Decoder, with PyTorch.
+        picture: the pictures.Picture; encoder, decoder: a pair.Encoder and its pair.Decoder, with PyTorch.
         """
         self.z, self.top, self.picture = z, top, picture
         self.gray = picture.metadata.gray

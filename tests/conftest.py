@@ -21,7 +21,7 @@ from coding.tiles import STRIDE
 from engines import export, onnx_engine, torch_engine
 from engines.model_file import ModelFile
 from engines.pair import Decoder, Encoder
-from picture import Picture
+from pictures.picture import Picture
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 

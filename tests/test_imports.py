@@ -10,8 +10,8 @@ from conftest import ROOT
 
 SCRIPTS = {"encode", "decode", "train", "evaluate", "bench", "bulk"}
 SHELL = {"cli", "batch"}  # what only the scripts share
-CORE = {"codec", "model", "quantize", "picture"}
-PACKAGES = {"coding", "networks", "engines", "training", "evaluation", "cluster"}
+CORE = {"codec", "model", "quantize"}
+PACKAGES = {"coding", "pictures", "networks", "engines", "training", "evaluation", "cluster"}
 OURS = SCRIPTS | CORE | PACKAGES | SHELL
 
 # What of ours each part may import, besides its own modules.
@@ -19,17 +19,17 @@ MAY_IMPORT = {
     "coding": set(),
     "quantize": {"coding"},
     "networks": {"coding", "quantize"},
-    "picture": {"coding"},
+    "pictures": {"coding"},
     "model": {"coding", "networks"},
     "engines": {"coding", "model", "networks"},
-    "codec": {"coding", "engines", "networks", "picture"},
-    "training": {"coding", "engines", "model", "networks", "picture", "quantize"},
-    "evaluation": {"codec", "coding", "engines", "picture"},
-    "cluster": {"codec", "coding", "engines", "picture"},
+    "codec": {"coding", "engines", "networks", "pictures"},
+    "training": {"coding", "engines", "model", "networks", "pictures", "quantize"},
+    "evaluation": {"codec", "coding", "engines", "pictures"},
+    "cluster": {"codec", "coding", "engines", "pictures"},
     "autocompressor_pillow": {"codec", "coding", "engines"},
     "cli": {"coding"},
     "batch": {"cli", "coding"},
-    **{name: {"coding", "engines", *SHELL, *CORE} for name in SCRIPTS},
+    **{name: {"coding", "engines", "pictures", *SHELL, *CORE} for name in SCRIPTS},
     "bulk": {"cli", "cluster", "coding"},
     "train": {"cli", "coding", "training", *CORE},
     "evaluate": {"cli", "coding", "evaluation", *CORE},

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from coding.errors import UserError
-from picture import EXTENSIONS
+from pictures.reading import EXTENSIONS
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from coding import engine_package, entropy, latents, tiles
 from coding.modes import MODES
 from engines import pair
 from evaluation.bench import clock, photograph
-from picture import Picture
+from pictures.picture import Picture
 
 OURS, PACKAGE, CONSTRICTION = "ours, compiled", "arithmetic-compressor", "constriction"
 LEAST = 0.1  # seconds of a run

@@ -57,17 +57,16 @@ def test_what_is_no_image_is_one_line_and_no_output():
             assert (done.returncode, done.stdout, done.stderr.count(b"\n")) == (1, b"", 1)
 
 
+def write_to(output, content):
+    command = [*ENCODE, "--input_path=-", "--quiet"]
+    return subprocess.run(command, input=content, stdout=output, stderr=subprocess.PIPE, timeout=120)
+
+
 def test_a_reader_that_has_gone_is_no_error_message(ppm):
     reading, writing = os.pipe()
     os.close(reading)
     try:
-        done = subprocess.run(
-            [*ENCODE, "--input_path=-", "--quiet"],
-            input=ppm,
-            stdout=writing,
-            stderr=subprocess.PIPE,
-            timeout=120,
-        )
+        done = write_to(writing, ppm)
     finally:
         os.close(writing)
     assert done.returncode == 1 and done.stderr == b""
@@ -76,11 +75,5 @@ def test_a_reader_that_has_gone_is_no_error_message(ppm):
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is full")
 def test_a_full_disk_is_one_line(ppm):
     with open("/dev/full", "wb") as full:
-        done = subprocess.run(
-            [*ENCODE, "--input_path=-", "--quiet"],
-            input=ppm,
-            stdout=full,
-            stderr=subprocess.PIPE,
-            timeout=120,
-        )
+        done = write_to(full, ppm)
     assert done.returncode == 1 and done.stderr.count(b"\n") == 1 and b"No space left" in done.stderr
