@@ -5,13 +5,14 @@
          4     1  version, 1
          5     1  mode: 0 hard, 1 soft, 3 variable
          6     1  number of the rate; in hard and soft mode B
-         7     1  flags: 1 gray picture, 2 stored as one channel, 4 alpha, 8 ICC profile, 16 EXIF
+         7     1  flags: 1 gray picture, 2 stored as one channel, 4 alpha, 8 ICC profile, 16 EXIF,
+                  128 exact layer
          8     4  width in pixels
         12     4  height in pixels
         16     8  id of the decoder this file needs
-        24        for each of alpha, ICC and EXIF that is flagged: length (4), content;
-                  alpha is a PNG file, the others are deflated
-                  payload, up to the last four bytes
+        24        for each of alpha, ICC, EXIF and exact layer that is flagged: length (4), content;
+                  alpha is a PNG file, ICC and EXIF are deflated, the layer is that of `layers/exact.py`
+                  payload, up to the last four bytes; none if all blocks are in the exact layer
         -4     4  CRC-32 of everything before it
 
 This module knows bytes only: no image, no model. `codec.py` gives the fields their meaning.
@@ -33,8 +34,8 @@ MAX_METADATA = 16 << 20  # bytes of an inflated ICC profile or EXIF block
 _HEADER = struct.Struct("<4sBBBBII8s")
 _MODES = {mode.code: mode for mode in MODES.values()}
 _GRAY, _ONE_CHANNEL = 1, 2
-_CHUNKS = {"alpha": 4, "icc": 8, "exif": 16}
-_ALL_FLAGS = 31
+_CHUNKS = {"alpha": 4, "icc": 8, "exif": 16, "layer": 128}
+_ALL_FLAGS = 31 + 128
 _DEFLATED = ("icc", "exif")
 
 
@@ -44,11 +45,11 @@ class ContainerError(UserError):
 
 @dataclasses.dataclass(frozen=True)
 class Metadata:
-    """What a file says of its picture besides the colours.
+    """What a file says of its picture besides the payload.
 
     width, height: in pixels.
     gray: the picture has no colour; one_channel: it came as, and is returned as, a single channel.
-    alpha: PNG file of the alpha plane; icc, exif: their bytes. Each may be missing.
+    alpha: PNG file of the alpha plane; icc, exif: their bytes; layer: the exact layer. Each may be missing.
     """
 
     width: int
@@ -58,6 +59,7 @@ class Metadata:
     alpha: bytes | None = None
     icc: bytes | None = None
     exif: bytes | None = None
+    layer: bytes | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,7 +15,7 @@ from coding import container, entropy, order, tiles
 from coding.errors import UserError
 from coding.modes import MODES, Setting
 from conftest import analyse, build_pair, integers_of, joined, open_pair, pictures, psnr, synthesise
-from engines import export, onnx_engine, torch_engine
+from engines import export, onnx_engine, tiled, torch_engine
 from engines.model_file import ModelError
 from evaluation import heatmap
 
@@ -141,12 +141,18 @@ def test_another_model_is_named(soft_pair, photo):
         ({"quality": 10.5}, "from 1 to 10"),
         ({"target_bpp": 0}, "positive"),
         ({"quality": 5, "target_bpp": 1}, "contradict"),
-        ({"effort": 3}, "needs the decoder"),
+        ({"quality": 5, "lossless": True}, "contradict"),
     ],
 )
 def test_options_that_cannot_be_met_are_refused(variable_pair, photo, options, message):
     with pytest.raises(ValueError, match=message):
         codec.compress(Image.fromarray(photo), variable_pair[0], **options)
+
+
+def test_effort_needs_the_decoder(variable_pair, photo):
+    encoder = dataclasses.replace(variable_pair[0], load_decoder=None)
+    with pytest.raises(ModelError, match="decoder"):
+        codec.compress(Image.fromarray(photo), encoder, effort=3)
 
 
 @pytest.mark.parametrize("options", [{"quality": 5}, {"target_bpp": 1}])
@@ -199,16 +205,16 @@ def test_a_picture_of_many_stripes_has_no_seam(variable_pair, monkeypatch, optio
     """Its pixels are those of all its latents at once, and it says nearly the same as a picture of one."""
     encoder, decoder = variable_pair
     rgb = np.random.default_rng(0).integers(0, 256, (19, 3, 3)).repeat(32, 0).repeat(16, 1).astype(np.uint8)
-    one = codec.compress(Image.fromarray(rgb), encoder, decoder=decoder, **options)
+    one = codec.compress(Image.fromarray(rgb), encoder, **options)
     monkeypatch.setattr(order, "STRIPE", 64)
     assert len(order.stripes(38, 3)) == 2
-    data = codec.compress(Image.fromarray(rgb), encoder, decoder=decoder, **options)
+    data = codec.compress(Image.fromarray(rgb), encoder, **options)
     assert data != one and len(data) == pytest.approx(len(one), rel=0.1)
     encoded = codec.unpack(data, decoder)
     stripes = list(codec.decode_latents(encoded, decoder))
     assert [len(stripe.y) for stripe in stripes] == [20, 18]
     y, bar = joined(stripes).y, tiles.bar(0, progress=False)
-    whole = codec.synthesise(y, slice(0, 38), encoded.setting.t, decoder, bar)
+    whole = tiled.synthesise(y, slice(0, 38), encoded.setting.t, decoder, bar)
     assert np.abs(whole.astype(int) - np.asarray(codec.decompress(data, decoder))).max() <= 1
     assert heatmap.bits_per_position(data, decoder).shape == (38, 3)
 

@@ -97,7 +97,7 @@ def test_other_versions_and_unknown_fields_are_named():
         (5, 9, "features"),
         (6, 0, "features"),
         (6, 10, "features"),
-        (7, 128, "features"),
+        (7, 32, "features"),
     ]:
         changed = bytearray(body)
         changed[offset] = value
