@@ -76,8 +76,8 @@ def test_lossless_keeps_a_photograph(pair, photo):
     assert np.array_equal(np.asarray(codec.decompress(data, pair[1])), photo)
 
 
-def test_without_a_decoder_bits_alone_decide(variable_pair):
-    encoder = dataclasses.replace(variable_pair[0], load_decoder=None)
+def test_without_a_decoder_bits_alone_decide(shipped_pair):
+    encoder = dataclasses.replace(shipped_pair[0], load_decoder=None)
     assert layer_of(codec.compress(checks(), encoder, quality=10))[1] == b""
 
 

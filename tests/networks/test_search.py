@@ -114,7 +114,7 @@ def test_tiles_are_refined_one_after_the_other(fixed_pair, monkeypatch):
     rng = np.random.default_rng(0)
     rgb = rng.integers(0, 256, (9, 10, 3)).repeat(16, 0).repeat(16, 1)
     rgb = (rgb + rng.normal(0, 12, rgb.shape)).clip(0, 255).astype(np.uint8)[:139, :154]
-    encoder, decoder = fixed_pair
+    encoder = fixed_pair[0]
     latents = analyse(rgb, encoder)
     before = latents.y.copy()
     y = search_all(latents, rgb, encoder, 30, side=4).y
