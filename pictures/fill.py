@@ -1,58 +1,69 @@
-"""Smooth colours where none count, by pull-push interpolation (Gortler et al. 1996, "The lumigraph").
+"""Colours for pixels that have none of their own: nobody sees them, so that they shall cost no bits.
 
-Known pixels are averaged to coarser and coarser pictures, until all is known; from there unknown pixels are
-filled by linear interpolation, each from the finest level that knows its surroundings.
+Pull-push: means of known pixels are pulled up a pyramid of halved pictures until all is known, and pushed
+down again into what is unknown (Gortler and others, The Lumigraph, 1996).
 """
 
 import numpy as np
+from PIL import Image
 
-BAND = 512  # rows of the finest level that are worked on together, an even number
+BAND = 512  # rows of the picture that are worked on together, an even number
 
 
 def fill(rgb: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Pixels uint8 (H, W, 3) that equal `rgb` where `known`, bool (H, W), and are smooth elsewhere."""
+    """Pixels uint8 (H, W, 3): those of `rgb` where they are known, and between them a smooth transition.
+
+    rgb: uint8 (H, W, 3), of any values where they are unknown
+    known: bool (H, W); where no pixel is known, all are black
+
+    Returns `rgb` itself where all are known.
+    """
     if known.all():
         return rgb
-    bands = [slice(top, top + BAND) for top in range(0, len(rgb), BAND)]
-    halves = zip(*(_halve(rgb[band], known[band]) for band in bands))
-    smooth = _complete(*map(np.concatenate, halves))
+    height, width = known.shape
+    bands = [slice(top, min(top + BAND, height)) for top in range(0, height, BAND)]
+    halves = [np.asarray(_halve(Image.fromarray(rgb[rows]), _mask(known[rows]))) for rows in bands]
+    coarse = _push(_pull(Image.fromarray(np.concatenate(halves))))
+
     filled = rgb.copy()
-    for band in bands:
-        rows = slice(max(band.start // 2 - 1, 0), band.stop // 2 + 1)  # interpolation looks one further
-        first = band.start - 2 * rows.start
-        finer = _double(smooth[rows])[first : first + len(filled[band]), : rgb.shape[1]]
-        np.copyto(filled[band], np.rint(finer).astype(np.uint8), where=~known[band][:, :, None])
+    for rows in bands:
+        if not known[rows].all():
+            box = (0, rows.start / 2, width / 2, rows.stop / 2)
+            size = (width, rows.stop - rows.start)
+            filled[rows] = _over(rgb[rows], known[rows], coarse.resize(size, Image.Resampling.BILINEAR, box))
     return filled
 
 
-def _complete(values, known):
-    """Values float32 (h, w, C) with those that are not known, bool (h, w), filled."""
-    if known.all() or known.size == 1:
-        return values
-    finer = _double(_complete(*_halve(values, known)))[: values.shape[0], : values.shape[1]]
-    return np.where(known[:, :, None], values, finer)
+def _over(rgb, known, smooth):
+    smooth.paste(Image.fromarray(rgb), mask=_mask(known))
+    return np.asarray(smooth)
 
 
-def _halve(values, known):
-    """Means of the known ones of each 2x2 square, float32 (ceil(h/2), ceil(w/2), C), and if there are any."""
-    edge = (0, len(values) % 2), (0, values.shape[1] % 2)
-    known = np.pad(known, edge)
-    values = np.pad(values, (*edge, (0, 0))) * known[:, :, None].astype(np.float32)
-    counts = _squares(known.astype(np.float32)[:, :, None])
-    return _squares(values) / np.maximum(counts, 1), counts[:, :, 0] > 0
+def _mask(known):
+    return Image.fromarray(known.view(np.uint8) * np.uint8(255))
 
 
-def _squares(array):
-    """Sums over 2x2 squares of an array (2 h, 2 w, C)."""
-    pairs = array[::2] + array[1::2]
-    return pairs[:, ::2] + pairs[:, 1::2]
+def _pull(image):
+    """RGBA images, each half as large as the one before, until all is known or one pixel is left."""
+    levels = [image]
+    while levels[-1].getextrema()[3][0] == 0 and max(levels[-1].size) > 1:
+        levels.append(_halve(levels[-1], levels[-1].getchannel("A")))
+    return levels
 
 
-def _double(array):
-    """Linear interpolation of (h, w, C) to (2 h, 2 w, C)."""
-    for axis in (0, 1):
-        padded = np.pad(array, [(1, 1) if axis == other else (0, 0) for other in range(3)], "edge")
-        before, after = (np.take(padded, range(start, start + array.shape[axis]), axis) for start in (0, 2))
-        finer = np.stack([0.75 * array + 0.25 * before, 0.75 * array + 0.25 * after], axis + 1)
-        array = finer.reshape(*array.shape[:axis], -1, *array.shape[axis + 1 :])
-    return array
+def _halve(image, known):
+    """An image of half the size, RGBA: means of known pixels, and alpha 255 where any was known, else 0."""
+    image.putalpha(known)
+    smaller = image.reduce(2)  # which weighs by alpha
+    smaller.putalpha(smaller.getchannel("A").point(lambda alpha: 255 * (alpha > 0)))
+    return smaller
+
+
+def _push(levels):
+    """The first of the levels, RGB, with all pixels known."""
+    smooth = levels[-1].convert("RGB")
+    for level in reversed(levels[:-1]):
+        box = (0, 0, level.width / 2, level.height / 2)
+        smooth = smooth.resize(level.size, Image.Resampling.BILINEAR, box)
+        smooth.paste(level.convert("RGB"), mask=level.getchannel("A"))
+    return smooth
