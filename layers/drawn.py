@@ -17,6 +17,7 @@ STEP = 32  # levels between neighbours at an edge
 STEPS = 0.1  # share of the neighbours, at least, between which text has edges
 DRAWN = 1 / 40  # share of the blocks, at least, that are drawn in a picture that is no photograph
 LEAST = 4  # blocks, at least
+FLAT = 1 / 10  # share of the blocks, at least, that are flat in a picture where this is looked at
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,10 +40,15 @@ class Looks:
         return self.new <= REPEATED
 
     @property
+    def flat(self) -> np.ndarray:
+        """Which blocks are of one colour, bool (h, w): the first pixel of a picture repeats none."""
+        return self.new <= 1 / STRIDE**2
+
+    @property
     def is_photograph(self) -> bool:
-        """Whether too few blocks are drawn to look further."""
+        """Whether too few blocks are drawn or flat to look further."""
         size = self.drawn.size
-        return self.drawn.sum() < min(max(LEAST, DRAWN * size), -(-size // LEAST))
+        return self.drawn.sum() < min(max(LEAST, DRAWN * size), -(-size // LEAST)) and self.flat.mean() < FLAT
 
 
 def look(picture: Picture) -> Looks:
