@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
-from coding import container, order, tiles
+from coding import container, detail, order, tiles
 from coding.container import ContainerError, Encoded
 from coding.latents import Latents
 from coding.modes import Setting
@@ -53,15 +53,16 @@ def compress(
     picture = Picture.from_image(image)
     if lossless:
         setting = Setting(encoder.config.mode, encoder.config.mode.numbers[0])
-        return _pack(exact.separate(picture, exact.all_blocks(picture)), setting, encoder, payload=b"")
+        return _pack(exact.separate(picture, exact.all_blocks(picture)), setting, encoder)
     picture, setting, is_exact = _choose(picture, encoder, quality, target_bpp)
     if is_exact:
-        return _pack(picture, setting, encoder, payload=b"")
+        return _pack(picture, setting, encoder)
     if effort:
         stripes = _refined_stripes(picture, setting.t, encoder, effort, progress)
     else:
         stripes = tiled.real_stripes(picture, setting.t, encoder, progress)
-    return _pack(picture, setting, encoder, encoder.coder.encode(stripes, setting.t))
+    payload = encoder.coder.encode(stripes, setting.t)
+    return _pack(picture, setting, encoder, payload, _detail(picture, setting, encoder, payload))
 
 
 def decompress(
@@ -81,7 +82,8 @@ def decompress(
     rows, columns = tiled.shape_of(metadata)
     rgb, top = np.empty((rows * STRIDE, columns * STRIDE, 3), np.uint8), 0
     stripes = (latents.y for latents in decode_latents(encoded, decoder))  # each (h, w, K), quantized
-    for part in tiled.pixel_stripes(stripes, metadata, t, decoder, progress):
+    parts = tiled.pixel_stripes(stripes, metadata, t, decoder, progress)
+    for part in parts if encoded.setting.step is None else _with_detail(parts, encoded):
         rgb[top : top + len(part)] = part
         top += len(part)
     rgb = rgb[: metadata.height, : metadata.width]
@@ -140,12 +142,13 @@ def _check_options(encoder, quality, target_bpp, lossless, effort):
         raise ValueError("the quality must be from 1 to 10")
     if target_bpp is not None and not target_bpp > 0:
         raise ValueError("the target of bits per pixel must be positive")
-    if effort and encoder.decoder is None:
-        raise ModelError("effort needs the decoder, and there is no decoder.model beside the encoder")
+    number = encoder.config.mode.number(quality or DEFAULT_QUALITY)
+    if encoder.decoder is None and (effort or number in encoder.config.mode.detailed):
+        raise ModelError("this quality or effort needs decoder.model, which is not beside encoder.model")
 
 
-def _pack(picture, setting, encoder, payload):
-    return container.pack(Encoded(setting, encoder.decoder_id, picture.metadata, payload))
+def _pack(picture, setting, encoder, payload=b"", detail=b""):
+    return container.pack(Encoded(setting, encoder.decoder_id, picture.metadata, payload, detail))
 
 
 def _choose(picture, encoder, quality, target_bpp):
@@ -170,28 +173,54 @@ def _setting(picture, encoder, quality, target_bpp):
 
 def _bytes_for_payload(picture, encoder, target_bpp):
     """How many a file may have that comes near to the target."""
-    besides = len(_pack(picture, Setting(encoder.config.mode, encoder.config.mode.numbers[0]), encoder, b""))
+    besides = len(_pack(picture, Setting(encoder.config.mode, encoder.config.mode.numbers[0]), encoder))
     return target_bpp * picture.metadata.width * picture.metadata.height / 8 - besides
 
 
 def _number_of_size(size, picture, encoder):
-    """The number of the rate whose payload comes nearest to `size` bytes.
+    """The number of the rate whose payload and detail layer come nearest to `size` bytes.
 
     Code lengths find it: those of the initial probabilities. One payload tells how much less the adaptive
-    models need.
+    models need. Where the finest rate is too small, detail layers are tried.
     """
     mode, coder = encoder.config.mode, encoder.coder
 
     @functools.cache
     def estimate(number):
         t = mode.rate(number)
-        stripes = tiled.real_stripes(picture, t, encoder)
-        return sum(coder.measure(latents, t).bits for latents in stripes) / 8
+        return sum(coder.measure(latents, t).bits for latents in tiled.real_stripes(picture, t, encoder)) / 8
 
-    number = _nearest(mode.numbers, estimate, size)
+    def with_detail(number):
+        return len(payload) + len(_detail(picture, Setting(mode, number), encoder, payload))
+
+    number = _nearest(mode.rates, estimate, size)
     t = mode.rate(number)
-    needed = len(coder.encode(tiled.real_stripes(picture, t, encoder), t))
-    return _nearest(mode.numbers, estimate, size * estimate(number) / needed)
+    payload = coder.encode(tiled.real_stripes(picture, t, encoder), t)
+    number = _nearest(mode.rates, estimate, size * estimate(number) / len(payload))
+    if number == mode.rates[-1] and mode.detailed and encoder.decoder:
+        t = mode.rate(number)
+        payload = coder.encode(tiled.real_stripes(picture, t, encoder), t)
+        return _nearest(mode.numbers[number:], functools.cache(with_detail), size)
+    return number
+
+
+def _detail(picture, setting, encoder, payload):
+    """The detail layer that a setting asks for, of what a payload lacks of the picture."""
+    if setting.step is None:
+        return b""
+    shape = tiled.shape_of(picture.metadata)
+    stripes = (latents.y for latents in encoder.coder.decode(payload, shape, setting.t))
+    pixels = tiled.pixel_stripes(stripes, picture.metadata, setting.t, encoder.decoder)
+    return detail.encode(tiled.lacking(picture, pixels), setting.step)
+
+
+def _with_detail(parts, encoded):
+    """The pixels, uint8 (16 h, 16 w, 3), of each stripe with what the detail layer adds to them."""
+    rows, columns = tiled.shape_of(encoded.metadata)
+    channels = 1 if encoded.metadata.gray else 3
+    shapes = [((s.stop - s.start) * STRIDE, columns * STRIDE, channels) for s in order.stripes(rows, columns)]
+    for part, lacking in zip(parts, detail.decode(encoded.detail, shapes, encoded.setting.step)):
+        yield np.rint(part + lacking).clip(0, 255).astype(np.uint8)
 
 
 def _nearest(numbers, size_at, size):

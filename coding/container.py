@@ -12,6 +12,7 @@
         16     8  id of the decoder this file needs
         24        for each of alpha, ICC, EXIF and exact layer that is flagged: length (4), content;
                   alpha is a PNG file, ICC and EXIF are deflated, the layer is that of `layers/exact.py`
+                  where the number has a detail layer: length (4), code of `detail.py`
                   payload, up to the last four bytes; none if all blocks are in the exact layer
         -4     4  CRC-32 of everything before it
 
@@ -64,12 +65,13 @@ class Metadata:
 
 @dataclasses.dataclass(frozen=True)
 class Encoded:
-    """Everything a `.encoded` file holds; decoder_id: 8 bytes."""
+    """Everything a `.encoded` file holds; decoder_id: 8 bytes; detail: where the setting has such a layer."""
 
     setting: Setting
     decoder_id: bytes
     metadata: Metadata
     payload: bytes
+    detail: bytes | None = None
 
 
 def check_size(width: int, height: int) -> None:
@@ -101,6 +103,8 @@ def pack(encoded: Encoded) -> bytes:
     )
     for name, content in chunks.items():
         body += _pack_chunk(name, content)
+    if setting.step:
+        body += _pack_chunk("detail", encoded.detail)
     body += encoded.payload
     return body + struct.pack("<I", zlib.crc32(body))
 
@@ -133,7 +137,10 @@ def unpack(data: bytes) -> Encoded:
         if flags & flag:
             chunks[name], position = _read_chunk(name, data, position, end)
     metadata = Metadata(width, height, bool(flags & _GRAY), bool(flags & _ONE_CHANNEL), **chunks)
-    return Encoded(Setting(_MODES[code], number), decoder_id, metadata, bytes(data[position:end]))
+    setting, detail = Setting(_MODES[code], number), None
+    if setting.step:
+        detail, position = _read_chunk("detail", data, position, end)
+    return Encoded(setting, decoder_id, metadata, bytes(data[position:end]), detail)
 
 
 def _read_chunk(name, data, position, end):
@@ -178,6 +185,7 @@ def describe(data: bytes) -> dict:
         "decoder_id": encoded.decoder_id.hex(),
         "payload_bytes": len(encoded.payload),
         **{f"{name}_bytes": len(getattr(metadata, name) or b"") for name in _CHUNKS},
+        "detail_bytes": len(encoded.detail or b""),
         "bytes": len(data),
         "bpp": round(8 * len(data) / (metadata.width * metadata.height), 4),
     }

@@ -43,6 +43,18 @@ def pixel_stripes(
             yield synthesise(y, own, t, decoder, bar, gray=metadata.gray)
 
 
+def lacking(picture: Picture, stripes: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """What decoded pixels lack, int16 (16 h, 16 w, C), of each stripe; C is 1 for a gray picture, and else 3.
+
+    stripes: decoded pixels, uint8 (16 h, 16 w, 3)
+    """
+    top, channels = 0, 1 if picture.metadata.gray else 3
+    for pixels in stripes:
+        window = slice(top, top + len(pixels)), slice(0, pixels.shape[1])
+        yield np.subtract(picture.window(*window), pixels, dtype=np.int16)[:, :, :channels]
+        top = window[0].stop
+
+
 def analyse(
     picture: Picture,
     rows: slice,

@@ -14,9 +14,9 @@ def bits_per_position(data: bytes, decoder: Decoder) -> np.ndarray:
     data: bytes of the file
     decoder: that it needs
 
-    The blocks of an exact layer share its bits. Other bits are code lengths under the initial probabilities:
-    the adaptive models adapt, so that their sum is near the size of the payload and not equal to it. Raises
-    what codec.decompress raises.
+    The blocks of an exact layer share its bits, and all blocks those of a detail layer. Other bits are code
+    lengths under the initial probabilities: the adaptive models adapt, so that their sum is near the size of
+    the payload and not equal to it. Raises what codec.decompress raises.
     """
     encoded = codec.unpack(data, decoder)
     t, coder, metadata = encoded.setting.t, decoder.coder, encoded.metadata
@@ -27,4 +27,4 @@ def bits_per_position(data: bytes, decoder: Decoder) -> np.ndarray:
     if metadata.layer is not None:
         mask = exact.mask_of(metadata.layer, metadata.width, metadata.height)
         bits[mask] += 8 * len(metadata.layer) / mask.sum()
-    return bits
+    return bits + 8 * len(encoded.detail or b"") / bits.size

@@ -122,6 +122,13 @@ def integers_of(y, config):
     return quantize.to_integers(nchw, config.digits, config.B)[0]
 
 
+def slope(width, height, mode="RGB"):
+    """A small smooth picture, whose pixels do not repeat as those of drawings do."""
+    y, x = np.mgrid[:height, :width]
+    rgb = np.stack([7 * x + 3 * y, 5 * x + 9 * y, 40 + 3 * x + 2 * y], 2) % 256
+    return Image.fromarray(rgb.astype(np.uint8)).convert(mode)
+
+
 def psnr(image, reference):
     """PSNR in dB between two 8-bit Pillow images."""
     mse = np.mean((np.asarray(image, np.float64) - np.asarray(reference, np.float64)) ** 2)

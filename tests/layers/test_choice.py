@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 from PIL import Image
-from test_drawn import checks, text
+from test_drawn import checks, noise, text
 
 import codec
 from coding import container
@@ -65,10 +65,17 @@ def test_a_photograph_pays_nothing(pair, photo, monkeypatch):
 
 
 def test_noise_is_kept_exactly_once_its_error_costs_more(variable_pair):
-    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
-    small, large = (codec.compress(noise, variable_pair[0], quality=quality) for quality in (1, 10))
+    small, large = (codec.compress(noise(), variable_pair[0], quality=quality) for quality in (1, 10))
     assert layer_of(small)[0] is None and layer_of(large)[1] == b""
-    assert np.array_equal(np.asarray(codec.decompress(large, variable_pair[1])), np.asarray(noise))
+    assert np.array_equal(np.asarray(codec.decompress(large, variable_pair[1])), np.asarray(noise()))
+
+
+def test_flat_areas_stay_flat(shipped_pair):
+    page = np.full((100, 130, 3), (255, 0, 0), np.uint8)
+    page[:, 64:] = 0, 0, 255
+    data = codec.compress(Image.fromarray(page), shipped_pair[0], quality=5)
+    restored = np.asarray(codec.decompress(data, shipped_pair[1])).astype(int)
+    assert np.abs(restored - page).max() <= 3
 
 
 def test_lossless_keeps_a_photograph(pair, photo):
@@ -78,7 +85,7 @@ def test_lossless_keeps_a_photograph(pair, photo):
 
 def test_without_a_decoder_bits_alone_decide(shipped_pair):
     encoder = dataclasses.replace(shipped_pair[0], load_decoder=None)
-    assert layer_of(codec.compress(checks(), encoder, quality=10))[1] == b""
+    assert layer_of(codec.compress(checks(), encoder))[1] == b""
 
 
 def test_a_target_counts_the_layer(shipped_pair, screenshot):

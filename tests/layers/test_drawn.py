@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from conftest import ROOT, picture_of
+from conftest import ROOT, picture_of, slope
 from layers import drawn
 from pictures.picture import Picture
 
@@ -17,6 +17,10 @@ def text(size=(160, 96), colour="black"):
         (4, 4), "The quick brown fox\njumps\n" * 3, colour, ImageFont.load_default(14)
     )
     return image
+
+
+def noise():
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
 
 
 def checks():
@@ -34,14 +38,17 @@ def test_photographs_are(name):
     assert drawn.look(Picture.from_image(image)).is_photograph
 
 
-def test_so_are_flat_and_noisy_pictures(photo):
-    for rgb in photo, np.full((64, 64, 3), 50, np.uint8):
+def test_so_are_smooth_and_noisy_pictures(photo):
+    for rgb in photo, np.asarray(slope(64, 50)), np.asarray(noise()):
         assert drawn.look(picture_of(rgb)).is_photograph
 
 
+def test_flat_pictures_are_looked_at():
+    assert not drawn.look(picture_of(np.full((64, 64, 3), 50, np.uint8))).is_photograph
+
+
 def test_detail_is_the_error_without_the_finest_diagonals():
-    rgb = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
-    detail = drawn.look(picture_of(rgb)).detail
+    detail = drawn.look(picture_of(np.asarray(noise()))).detail
     assert detail.shape == (4, 4) and detail.mean() == pytest.approx(256**2 / 12 / 4, rel=0.05)
     smooth = np.repeat(np.arange(64, dtype=np.uint8)[:, None, None], 64, 1).repeat(3, 2)
     assert not drawn.look(picture_of(smooth)).detail.any()
