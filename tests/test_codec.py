@@ -15,7 +15,18 @@ import quantize
 from coding import container, entropy, order, tiles
 from coding.errors import UserError
 from coding.modes import MODES, Setting
-from conftest import analyse, build_pair, integers_of, joined, open_pair, pictures, psnr, slope, synthesise
+from conftest import (
+    ROOT,
+    analyse,
+    build_pair,
+    integers_of,
+    joined,
+    open_pair,
+    pictures,
+    psnr,
+    slope,
+    synthesise,
+)
 from engines import export, onnx_engine, tiled, torch_engine
 from engines.model_file import ModelError
 from engines.pair import Encoder, shipped
