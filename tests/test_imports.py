@@ -36,7 +36,12 @@ MAY_IMPORT = {
     "evaluate": {"cli", "coding", "evaluation", *CORE},
     "bench": {"cli", "coding", "evaluation", *CORE},
 }
-RUNNABLE = {"evaluation/compare.py", "training/profile.py", "training/trials.py"}  # with `python3 -m`
+RUNNABLE = {
+    "evaluation/compare.py",
+    "evaluation/screenshots.py",
+    "training/profile.py",
+    "training/trials.py",
+}  # with `python3 -m`
 FILES = sorted(
     os.path.relpath(path, ROOT)
     for pattern in ("*.py", *(f"{name}/**/*.py" for name in PACKAGES))
