@@ -142,7 +142,7 @@ def synthesise(
 ) -> np.ndarray:
     """Pixels uint8 (16 h, 16 w, 3) of h rows of quantized latents y (H, w, K) at rate t.
 
-    gray: make them gray; bar, tile: as of `analyse`.
+    gray: make them gray; bar, tile: as of `analyse`. Raises ModelError for a transform that gives no numbers.
     """
     rgb = np.empty(((rows.stop - rows.start) * STRIDE, y.shape[1] * STRIDE, 3), np.uint8)
     for part in tiles.split(rows, y.shape[:2], tiles.SYNTHESIS_HALO, tile):
@@ -150,7 +150,9 @@ def synthesise(
         x = tiles.from_output(x)[tiles.in_pixels(part.tile_in_window)]
         if gray:
             x = x.mean(2, keepdims=True)
-        rgb[tiles.in_pixels(part.tile)] = np.rint(x * 255).clip(0, 255)
+        if np.isnan(x).any():
+            raise ModelError("the decoder makes pixels that are no numbers")
+        rgb[tiles.in_pixels(part.tile)] = np.rint(x.clip(0, 1) * 255)
         bar.update()
     return rgb
 
