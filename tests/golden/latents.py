@@ -1,8 +1,8 @@
 """Print hashes of the latents in `.encoded` files: PYTHONPATH=. python3 tests/golden/latents.py [FILE ...]
 
-Without a file, of the golden files. Two machines that print the same lines understand each other's files: a line has
-the name of the file, the hash of its latents, and the hash of the payload that they are coded to. What is imported
-needs NumPy alone, and arithmetic-compressor where there is no C compiler.
+Without a file, of the golden files. Two machines that print the same lines understand each other's files: a
+line has the name of the file, the hash of its latents, and the hash of the payload that they are coded to. It
+needs NumPy and tqdm alone, and arithmetic-compressor where there is no C compiler.
 """
 
 import glob
