@@ -127,6 +127,15 @@ def test_another_mode_than_the_decoders_is_refused(soft_pair):
         codec.decompress(data, soft_pair[1])
 
 
+def test_a_decoder_that_makes_no_numbers_is_refused(soft_pair, photo):
+    data = codec.compress(Image.fromarray(photo), soft_pair[0])
+    broken = dataclasses.replace(
+        soft_pair[1], transform=lambda y, t: [soft_pair[1].transform(y, t)[0] * np.nan]
+    )
+    with pytest.raises(ModelError):
+        codec.decompress(data, broken)
+
+
 def test_another_model_is_named(soft_pair, photo):
     data = codec.compress(Image.fromarray(photo), soft_pair[0])
     other = build_pair("soft", seed=1)[1]
