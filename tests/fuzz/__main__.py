@@ -139,8 +139,9 @@ class Workers:
         why = {-signal.SIGPROF: "hangs", -signal.SIGALRM: "hangs"}.get(code, f"crashes with exit code {code}")
         target, _ = targets.make(self._args.seed, numbers[0])
         self._report.add(numbers[0], target.__name__, f"FAILURE: {why}", 0.0, 0)
-        self._start(numbers[1:] or range(self._next, self._next))
-        if not numbers[1:]:
+        if numbers[1:]:
+            self._start(numbers[1:])
+        else:
             self._start_next()
 
 
