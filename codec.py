@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from coding import container, order, tiles
 from coding.container import ContainerError, Encoded
-from coding.latents import Latents
+from coding.latents import LARGEST, Latents
 from coding.modes import Setting
 from coding.order import HYPER_STRIDE
 from coding.tiles import STRIDE, TILE
@@ -116,6 +116,7 @@ def analyse(
 
     bar: is moved by one for each tile.
     tile: latents to a side of what the transform sees at a time, without its margin, a multiple of 4.
+    Raises ModelError for a transform that gives no numbers, or too large ones.
     """
     shape = _, columns = _shape_of(picture.metadata)
     y = np.empty((rows.stop - rows.start, columns, encoder.config.channels), np.float32)
@@ -125,6 +126,8 @@ def analyse(
         pixels = picture.window(*tiles.in_pixels(part.window))
         outputs = encoder.transform(tiles.to_input(pixels) / np.float32(255), t)
         y_part, z_part = map(tiles.from_output, outputs)
+        if not all((np.abs(array) <= LARGEST).all() for array in (y_part, z_part)):
+            raise ModelError("the encoder makes latents that cannot be coded")
         y[part.tile] = y_part[part.tile_in_window]
         z[tiles.in_hyper(part.tile)] = z_part[tiles.in_hyper(part.tile_in_window)]
         bar.update()

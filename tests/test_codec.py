@@ -136,6 +136,17 @@ def test_a_decoder_that_makes_no_numbers_is_refused(soft_pair, photo):
         codec.decompress(data, broken)
 
 
+@pytest.mark.parametrize("factor", [np.nan, np.inf, 1e30])
+def test_an_encoder_that_makes_no_numbers_is_refused(soft_pair, photo, factor):
+    encoder = soft_pair[0]
+
+    def transform(x, t):
+        return [np.asarray(array) * np.float32(factor) for array in encoder.transform(x, t)]
+
+    with pytest.raises(ModelError):
+        codec.compress(Image.fromarray(photo), dataclasses.replace(encoder, transform=transform))
+
+
 def test_another_model_is_named(soft_pair, photo):
     data = codec.compress(Image.fromarray(photo), soft_pair[0])
     other = build_pair("soft", seed=1)[1]
