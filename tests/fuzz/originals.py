@@ -50,8 +50,8 @@ def encoded() -> list[bytes]:
 
 @functools.cache
 def models() -> list[bytes]:
-    """The golden decoders."""
-    return _read("*_decoder.model")
+    """The golden encoders and decoders."""
+    return _read("*.model")
 
 
 def encoded_of(mode: modes.Mode) -> bytes:
@@ -74,29 +74,28 @@ def _files(name, options):
         if mode in ONLY.get(chosen.get("compression"), MODES):
             file = io.BytesIO()
             try:
-                _image(mode).save(file, name, **_complete(chosen, mode))
+                image(mode).save(file, name, **_complete(chosen, mode))
             except (OSError, ValueError, KeyError, TypeError, AttributeError, SystemError):
                 continue  # the format does not hold the mode, or not with these options
             yield file.getvalue()
 
 
-def _image(mode):
+def image(mode: str) -> Image.Image:
+    """A small image of a mode of Pillow."""
     y, x = np.mgrid[0:32, 0:32]
-    image = Image.fromarray(np.stack([8 * x, 8 * y, 4 * (x + y), 255 - 4 * x], 2).astype(np.uint8))
+    colours = Image.fromarray(np.stack([8 * x, 8 * y, 4 * (x + y), 255 - 4 * x], 2).astype(np.uint8))
     if mode == "I;16":
         return Image.fromarray((x * 2000).astype(np.uint16))
-    return (
-        image.convert("RGB").convert("L").convert(mode)
-        if mode in ("I", "F", "PA", "LAB")
-        else image.convert(mode)
-    )
+    if mode in ("I", "F", "PA", "LAB"):  # which are made of gray alone
+        colours = colours.convert("RGB").convert("L")
+    return colours.convert(mode)
 
 
 def _complete(options, mode):
     """Options for Pillow, with what cannot be written above."""
     options = dict(options)
     if options.pop("append", False):
-        options["append_images"] = [_image(mode).rotate(90)]
+        options["append_images"] = [image(mode).rotate(90)]
     if options.pop("exif", False):
         exif = Image.Exif()
         exif[0x0112], exif[0x010E] = 6, "a text"

@@ -48,7 +48,7 @@ class EncodedFile:
 
 
 class ModelFile:
-    """A damaged `.model` file, for decode.py --decoder_path, with a file that claims to be made for it."""
+    """A damaged `.model` file, for encode.py, or for decode.py with a file that claims to be made for it."""
 
     @staticmethod
     def make(random: Random) -> bytes:
@@ -59,10 +59,13 @@ class ModelFile:
 
     @staticmethod
     def use(data: bytes) -> None:
-        """Load it, and restore a file with it; raises UserError."""
+        """Load it, and compress or restore a file with it; raises UserError."""
         with tempfile.NamedTemporaryFile(suffix=".model") as file:
             file.write(data)
             file.flush()
+            if b'"kind": "encoder"' in data:
+                codec.compress(originals.image("RGB"), Encoder.load(file.name, engine="onnx"))
+                return
             decoder = Decoder.load(file.name, engine="onnx")
         encoded = bytearray(originals.encoded_of(decoder.config.mode))
         struct.pack_into("8s", encoded, 16, decoder.id)
