@@ -20,7 +20,10 @@ class Transform:
         # Sizes change from picture to picture: memory that is kept for the last one is in the way.
         options.enable_cpu_mem_arena = options.enable_mem_pattern = False
         self._session = onnxruntime.InferenceSession(
-            file.transform, options, providers=["CPUExecutionProvider"]
+            file.transform,
+            options,
+            providers=["CPUExecutionProvider"],
+            enable_fallback=0,  # which prints what is wrong, and tries the same again
         )
         if [value.name for value in self._session.get_inputs()] != ["x", "t"]:
             raise ValueError("no transform")

@@ -10,9 +10,10 @@ from tqdm import tqdm
 
 from coding import order, tiles
 from coding.container import Metadata
-from coding.latents import Latents
+from coding.latents import LARGEST, Latents
 from coding.order import HYPER_STRIDE
 from coding.tiles import STRIDE, TILE
+from engines.model_file import ModelError
 from engines.pair import Decoder, Encoder
 from pictures.picture import Picture
 
@@ -67,6 +68,7 @@ def analyse(
 
     bar: is moved by one for each tile.
     tile: latents to a side of what the transform sees at a time, without its margin, a multiple of 4.
+    Raises ModelError for a transform that gives no numbers, or too large ones.
     """
     shape = _, columns = shape_of(picture.metadata)
     y = np.empty((rows.stop - rows.start, columns, encoder.config.channels), np.float32)
@@ -76,6 +78,8 @@ def analyse(
         pixels = picture.window(*tiles.in_pixels(part.window))
         outputs = encoder.transform(tiles.to_input(pixels) / np.float32(255), t)
         y_part, z_part = map(tiles.from_output, outputs)
+        if not all((np.abs(array) <= LARGEST).all() for array in (y_part, z_part)):
+            raise ModelError("the encoder makes latents that cannot be coded")
         y[part.tile] = y_part[part.tile_in_window]
         z[tiles.in_hyper(part.tile)] = z_part[tiles.in_hyper(part.tile_in_window)]
         bar.update()
@@ -93,7 +97,7 @@ def synthesise(
 ) -> np.ndarray:
     """Pixels uint8 (16 h, 16 w, 3) of h rows of quantized latents y (H, w, K) at rate t.
 
-    gray: make them gray; bar, tile: as of `analyse`.
+    gray: make them gray; bar, tile: as of `analyse`. Raises ModelError for a transform that gives no numbers.
     """
     rgb = np.empty(((rows.stop - rows.start) * STRIDE, y.shape[1] * STRIDE, 3), np.uint8)
     for part in tiles.split(rows, y.shape[:2], tiles.SYNTHESIS_HALO, tile):
@@ -101,6 +105,8 @@ def synthesise(
         x = tiles.from_output(x)[tiles.in_pixels(part.tile_in_window)]
         if gray:
             x = x.mean(2, keepdims=True)
-        rgb[tiles.in_pixels(part.tile)] = np.rint(x * 255).clip(0, 255)
+        if np.isnan(x).any():
+            raise ModelError("the decoder makes pixels that are no numbers")
+        rgb[tiles.in_pixels(part.tile)] = np.rint(x.clip(0, 1) * 255)
         bar.update()
     return rgb

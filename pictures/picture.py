@@ -29,15 +29,15 @@ class Picture:
             image, icc = conversion.cmyk_to_rgb(image, icc), None  # the profile speaks of inks that are gone
         image = conversion.to_8_bit(image)
         alpha = None
-        if image.has_transparency_data:
-            image = image.convert("LA" if image.mode in ("L", "LA", "La") else "RGBA")
-            alpha = extras.to_png(image.getchannel("A"))
-        one_channel = image.mode in ("1", "L", "LA")
         try:
+            if image.has_transparency_data:
+                image = image.convert("LA" if image.mode in ("L", "LA", "La") else "RGBA")
+                alpha = extras.to_png(image.getchannel("A"))
+            one_channel = image.mode in ("1", "L", "LA")
             # A copy of a large picture is large, so that none is made where none is needed.
             colours = image if image.mode in ("L", "RGB") else image.convert("L" if one_channel else "RGB")
-        except ValueError as error:
-            raise PictureError(f"images of mode {image.mode} are not supported") from error
+        except (ValueError, AssertionError) as error:  # the latter where a damaged image lacks its palette
+            raise PictureError(f"an image of mode {image.mode} that cannot be made RGB") from error
         gray = one_channel or conversion.is_gray(colours)
         return cls(colours, Metadata(image.width, image.height, gray, one_channel, alpha, icc or None, exif))
 

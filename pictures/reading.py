@@ -33,8 +33,10 @@ def read(path: str, file: BinaryIO | None = None) -> Image.Image:
         raise PictureError(f"{path}: not an image that Pillow can read") from error
     except Image.DecompressionBombError as error:
         raise PictureError(f"{path}: the image is too large") from error
-    except (SyntaxError, ValueError, EOFError, IndexError) as error:  # what Pillow's readers raise on damage
-        raise PictureError(f"{path}: the image is damaged ({error})") from error
     except OSError as error:
         raise PictureError(f"{path}: {error.strerror or error}") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow's readers can fail in any way on damaged bytes
+        raise PictureError(f"{path}: the image is damaged ({error})") from error
     return image

@@ -140,6 +140,26 @@ def test_another_mode_than_the_decoders_is_refused(soft_pair):
         codec.decompress(data, soft_pair[1])
 
 
+def test_a_decoder_that_makes_no_numbers_is_refused(soft_pair, photo):
+    data = codec.compress(Image.fromarray(photo), soft_pair[0])
+    broken = dataclasses.replace(
+        soft_pair[1], transform=lambda y, t: [soft_pair[1].transform(y, t)[0] * np.nan]
+    )
+    with pytest.raises(ModelError):
+        codec.decompress(data, broken)
+
+
+@pytest.mark.parametrize("factor", [np.nan, np.inf, 1e30])
+def test_an_encoder_that_makes_no_numbers_is_refused(soft_pair, photo, factor):
+    encoder = soft_pair[0]
+
+    def transform(x, t):
+        return [np.asarray(array) * np.float32(factor) for array in encoder.transform(x, t)]
+
+    with pytest.raises(ModelError):
+        codec.compress(Image.fromarray(photo), dataclasses.replace(encoder, transform=transform))
+
+
 def test_another_model_is_named(soft_pair, photo):
     data = codec.compress(Image.fromarray(photo), soft_pair[0])
     other = build_pair("soft", seed=1)[1]

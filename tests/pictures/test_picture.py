@@ -119,3 +119,10 @@ def test_the_limit_is_that_of_the_format_and_not_pillows(monkeypatch, photo, tmp
     monkeypatch.setattr(pillow, "MAX_PIXELS", 1000)
     with pytest.raises(PictureError, match="too large"):
         reading.read(tmp_path / "a.png")
+
+
+def test_a_palette_that_is_missing_is_an_error_of_ours(photo):
+    image = Image.fromarray(photo).convert("P")
+    image.palette = None  # as readers leave it for some damaged files
+    with pytest.raises(PictureError):
+        Picture.from_image(image)

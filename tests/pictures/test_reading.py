@@ -22,3 +22,13 @@ def test_truncated_images_are_an_error_of_ours(tmp_path, photo, extension):
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     with pytest.raises(PictureError, match="cut"):
         reading.read(cut)
+
+
+def test_damage_that_pillow_has_no_error_for_is_an_error_of_ours(tmp_path, photo):
+    path = tmp_path / "photo.dds"
+    Image.fromarray(photo).save(path)
+    damaged = bytearray(path.read_bytes())
+    damaged[80:84] = 16, 0, 0, 0  # flags of the pixels, of which Pillow says NotImplementedError
+    path.write_bytes(damaged)
+    with pytest.raises(PictureError, match="photo"):
+        reading.read(path)
