@@ -18,6 +18,7 @@ import sys
 import cli
 from coding.modes import MODES
 from training.loop import train
+from training.run import Diverged
 from training.settings import PARTS, Settings
 from training.workers import Workers
 
@@ -68,13 +69,17 @@ def main():
     workers = Workers(cli.pick_device(device))
     try:
         finished = train(settings, workers)
+    except Diverged:
+        if workers.first:
+            raise
+        sys.exit(1)  # the first process tells it
     finally:
         workers.close()
     if not finished:
         print(f"train.py: interrupted; --resume goes on from {settings.path('last.pt')}", file=sys.stderr)
         sys.exit(130)
     if workers.first:
-        print(f"wrote encoder.model and decoder.model to {settings.output_dir}")
+        cli.tell(f"wrote encoder.model and decoder.model to {settings.output_dir}")
 
 
 if __name__ == "__main__":
