@@ -129,9 +129,10 @@ def test_a_model_that_is_missing_is_one_line(script, photos, tmp_path):
 def test_an_end_leaves_whole_files_only_and_the_run_goes_on_later(script, tmp_path, jobs, number, code):
     photos, out = tmp_path / "photos", tmp_path / "out"
     photos.mkdir()
-    pixels = np.random.default_rng(0).integers(0, 256, (160, 160, 3), np.uint8)
-    for index in range(300):
-        Image.fromarray(pixels).save(photos / f"{index}.bmp")
+    pixels = np.random.default_rng(0).integers(0, 256, (800, 800, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.bmp")
+    for index in range(60):
+        os.link(tmp_path / "photo.bmp", photos / f"{index}.bmp")
     arguments = [ENCODER, "--input_path", photos, "--output_path", out, f"--jobs={jobs}"]
     process = subprocess.Popen(
         [sys.executable, os.path.join(ROOT, "encode.py"), *map(str, arguments)],
@@ -147,7 +148,7 @@ def test_an_end_leaves_whole_files_only_and_the_run_goes_on_later(script, tmp_pa
     _, errors = process.communicate(timeout=60)
     assert process.returncode == code and errors == ""
     names = os.listdir(out)
-    assert 3 <= len(names) < 300 and all(name.endswith(".bmp.encoded") for name in names)
+    assert 3 <= len(names) < 60 and all(name.endswith(".bmp.encoded") for name in names)
     assert len({(out / name).read_bytes() for name in names}) == 1
     for path in sorted(photos.iterdir())[:-5]:
         if path.name + ".encoded" not in names:
