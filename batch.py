@@ -149,7 +149,7 @@ def run(jobs: list[Job], work: Work, options):
     """
     if options.summary and not files.is_stream(options.summary):
         files.check(options.summary)
-    todo = [job for job in jobs if options.overwrite or not os.path.exists(job.target)]
+    todo = [job for job in jobs if options.overwrite or not os.path.isfile(job.target)]
     outcomes = []
     size = sum(_size(job.source) for job in todo)
     bar = tqdm(total=size, unit="B", unit_scale=True, disable=True if options.quiet else None)

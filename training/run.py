@@ -26,8 +26,8 @@ class Diverged(UserError):
         step, path = run.step, run.settings.path("last.pt")
         again = f"--resume from {path} with" if os.path.exists(path) else "start again with"
         super().__init__(
-            f"the loss is not finite at step {step}, and nothing of it was saved; {again} a lower --lr than "
-            f"{run.settings.lr:g}, or --precision float32"
+            f"the loss is not finite at step {step}; {again} a lower --lr than {run.settings.lr:g}, "
+            "or --precision float32"
         )
 
 
@@ -109,8 +109,13 @@ class Run:
         )
 
     def best_model(self) -> RateDistortion:
-        """The average of best.pt, or that of the last step where nothing is validated."""
-        if self.settings.val and self.best < math.inf:
+        """The average of best.pt, or that of the last step where nothing is validated.
+
+        Raises Diverged where no validation gave a finite loss.
+        """
+        if self.settings.val:
+            if self.best == math.inf:
+                raise Diverged(self)
             device = next(self.average.parameters()).device
             saved = torch.load(self.settings.path("best.pt"), map_location=device, weights_only=True)
             self.average.module.load_state_dict(saved["model"])

@@ -93,6 +93,13 @@ def test_a_folder_takes_a_file_under_its_mirrored_name(run, image, tmp_path):
     assert "must be a folder" in error_of(run, encode, tmp_path, "-")
 
 
+def test_a_folder_in_the_place_of_an_output_is_no_output(run, image, tmp_path, capsys):
+    (tmp_path / "out" / "a.png.encoded").mkdir(parents=True)
+    with pytest.raises(UserError, match="1 of 1"):
+        run(encode, tmp_path, tmp_path / "out")
+    assert "a.png.encoded: is a folder" in capsys.readouterr().err
+
+
 def test_a_summary_that_cannot_be_written_is_told_before_the_work(run, image, tmp_path):
     assert "is a folder" in error_of(run, encode, tmp_path, tmp_path / "out", "--summary", tmp_path)
     assert not (tmp_path / "out").exists()

@@ -1,6 +1,7 @@
 """train.py as a user runs it."""
 
 import csv
+import math
 import os
 import shutil
 import signal
@@ -224,7 +225,7 @@ def test_a_run_that_diverges_stops_and_keeps_what_was_good(run, photos):
     before = files_of(run)
     resume = options(photos, run, *SOFT, "--val", photos, "--resume", "--val_every=5")
     line = refused(call(*resume, "--steps=1000", "--lr=1e20"))
-    assert f"not finite at step 5, and nothing of it was saved; --resume from {run / 'last.pt'} with" in line
+    assert f"not finite at step 5; --resume from {run / 'last.pt'} with" in line
     assert "a lower --lr than 1e+20, or --precision float32" in line
     after = files_of(run)
     assert all(after[name] == before[name] for name in before if "tfevents" not in name)
@@ -238,6 +239,13 @@ def test_a_run_that_diverges_at_once_is_to_be_started_again(tmp_path, photos):
         line = refused(call(*options(photos, tmp_path, *SOFT, "--steps=1000", "--lr=1e20")))
     assert "not finite at step 3" in line and "start again with a lower --lr" in line  # as the bar is told
     assert not [path for path in tmp_path.iterdir() if path.suffix in (".pt", ".model", ".tmp")]
+
+
+def test_a_model_whose_loss_was_never_finite_is_not_exported(tmp_path, photos):
+    args = options(photos, tmp_path, *SOFT, "--val", photos, "--steps=1")
+    with mock.patch("training.loop.evaluate", return_value=(math.nan, 30.0)):
+        assert "not finite" in refused(call(*args))
+    assert not list(tmp_path.glob("*.model")) and not (tmp_path / "best.pt").exists()
 
 
 def test_of_several_processes_one_tells_that_a_run_diverges(tmp_path, photos):
