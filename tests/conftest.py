@@ -3,6 +3,7 @@
 import functools
 import math
 import os
+import signal
 import subprocess
 import sys
 
@@ -176,6 +177,11 @@ def script():
         return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, **options)
 
     return run
+
+
+def hears_ctrl_c():
+    """What a process does first that is sent SIGINT: a shell's background job would ignore it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def picture_of(rgb):

@@ -13,7 +13,7 @@ from PIL import Image
 
 import batch
 from coding.errors import UserError
-from conftest import ROOT, golden_model
+from conftest import ROOT, golden_model, hears_ctrl_c
 
 ENCODER, DECODER = (f"--{kind}_path={golden_model('variable', kind)}" for kind in ("encoder", "decoder"))
 
@@ -139,6 +139,7 @@ def test_an_end_leaves_whole_files_only_and_the_run_goes_on_later(script, tmp_pa
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         start_new_session=True,
+        preexec_fn=hears_ctrl_c,
         text=True,
     )
     end = time.monotonic() + 120

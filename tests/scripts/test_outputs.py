@@ -12,7 +12,7 @@ from PIL import Image
 import decode
 import encode
 from coding.errors import UserError
-from conftest import ROOT, golden_model
+from conftest import ROOT, golden_model, hears_ctrl_c
 
 MODELS = {
     encode: f"--encoder_path={golden_model('variable', 'encoder')}",
@@ -239,7 +239,11 @@ def test_who_is_told_to_end_leaves_nothing_of_his_own(tmp_path, number, code):
         "cli.run(main)"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", text, tmp_path / "a"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-c", text, tmp_path / "a"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=hears_ctrl_c,
     )
     assert process.stdout.readline() == b"ready\n" and len(os.listdir(tmp_path)) == 2
     process.send_signal(number)
