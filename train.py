@@ -9,7 +9,7 @@
 The loss is lambda * 255^2 * MSE + bits per pixel. --output_dir gets last.pt and best.pt (checkpoints),
 log.csv, TensorBoard events, curve.png, encoder.model and decoder.model. --resume goes on from last.pt, which
 Ctrl-C writes too: with --steps as the only limit and on the same machine, bit for bit as if nothing had
-happened.
+happened. A run stops where its loss is not finite, and writes nothing of that.
 """
 
 import argparse

@@ -53,6 +53,15 @@ def test_a_run_whose_next_loss_is_not_finite_is_not_saved(run):
     assert run.is_finite() and not loop.can_be_saved(run, torch.rand(2, 3, 64, 64), bfloat16=False)
 
 
+def test_a_report_that_cannot_be_printed_ends_no_run(run, photo, monkeypatch):
+    def fail(text):
+        raise BrokenPipeError
+
+    monkeypatch.setattr("tqdm.tqdm.write", fail)
+    row = loop.validate(run, [photo.repeat(2, 0).repeat(2, 1)])
+    assert row["val_loss"] == run.best < math.inf and os.path.exists(run.settings.path("best.pt"))
+
+
 def test_a_full_disk_leaves_the_checkpoint_that_was_there(tmp_path):
     path = tmp_path / "last.pt"
     path.write_bytes(b"old")
