@@ -193,7 +193,8 @@ def shell(text, **variables):
     """Run a line of the shell, in which $encode and $decode are the scripts with small models."""
     for script, model in MODELS.items():
         variables[script.__name__] = f"{sys.executable} {ROOT}/{script.__name__}.py {model}"
-    return subprocess.run(["bash", "-c", text], env=os.environ | variables, capture_output=True, timeout=60)
+    environment = os.environ | variables | {"PYTHONUNBUFFERED": ""}  # what is kept for later can fail later
+    return subprocess.run(["bash", "-c", text], env=environment, capture_output=True, timeout=60)
 
 
 ASCII = {"LC_ALL": "C", "PYTHONIOENCODING": "ascii"}
