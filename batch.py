@@ -9,6 +9,7 @@ import csv
 import dataclasses
 import glob
 import io
+import itertools
 import multiprocessing
 import os
 import signal
@@ -48,6 +49,8 @@ Work = Callable[[str, str], float]  # makes the target of the source; returns it
 
 def is_many(path: str) -> bool:
     """Whether a path stands for many files: a folder, or a pattern with none of its name."""
+    if path == cli.PIPE:
+        return False
     return os.path.isdir(path) or (glob.has_magic(path) and not os.path.exists(path))
 
 
@@ -57,9 +60,9 @@ def plan(inputs: str, outputs: str, takes: Callable[[str], bool], rename: Callab
     inputs: a folder or a pattern; outputs: the folder to mirror them into
     takes: whether a file of a name is one of those; rename: the name of a result for the name of its source
 
-    Raises UserError where there are none, or two would have one output.
+    Raises UserError where there are none, two would have one output, or one an input.
     """
-    if os.path.exists(outputs) and not os.path.isdir(outputs):
+    if outputs == cli.PIPE or (os.path.exists(outputs) and not os.path.isdir(outputs)):
         raise UserError(f"{outputs}: must be a folder, as many files are to be written")
     root = inputs if os.path.isdir(inputs) else _fixed_part(inputs)
     jobs = [
@@ -69,12 +72,46 @@ def plan(inputs: str, outputs: str, takes: Callable[[str], bool], rename: Callab
     ]
     if not jobs:
         raise UserError(f"{inputs}: there is nothing to do here")
-    sources = {}
-    for job in jobs:
-        if job.target in sources:
-            raise UserError(f"{sources[job.target]} and {job.source} would both become {job.target}")
-        sources[job.target] = job.source
+    _check(jobs)
     return jobs
+
+
+def target_of_one(source: str, output: str, rename: Callable[[str], str]) -> str:
+    """The path of the output for one file: `output`, or what it is called in this folder.
+
+    rename: as of `plan`. Raises UserError where that is the file itself, or cannot be written.
+    """
+    if output.endswith(os.sep) or (output != cli.PIPE and os.path.isdir(output)):
+        if cli.is_stream(source):
+            raise UserError(f"{output}: is a folder; a file needs a name where the input has none")
+        output = os.path.join(output, rename(os.path.basename(source)))
+    if not cli.is_stream(output):
+        files.check(output)
+        _check([Job(source, source, output)])
+    return output
+
+
+def _check(jobs):
+    """Raise UserError where two jobs have one target, or a target is a source, by whatever name."""
+    sources, targets = {}, {}
+    for job in jobs:
+        sources[_identity(job.source)] = job.source
+    for job in jobs:
+        path, identity = os.path.realpath(job.target), _identity(job.target)
+        if path in targets:
+            raise UserError(f"{targets[path]} and {job.source} would both become {job.target}")
+        if identity in sources:
+            raise UserError(f"{job.target}: is the input {sources[identity]} itself")
+        targets[path] = job.source
+
+
+def _identity(path):
+    """What all names of a file have in common; of one that is not there, its path."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return path
+    return status.st_dev, status.st_ino
 
 
 def _files(inputs, outputs):
@@ -90,7 +127,8 @@ def _files(inputs, outputs):
             for name in folders
             if not name.startswith(".") and os.path.abspath(os.path.join(folder, name)) != outputs
         ]
-        yield from (os.path.join(folder, name) for name in names if not name.startswith("."))
+        paths = (os.path.join(folder, name) for name in names if not name.startswith("."))
+        yield from itertools.filterfalse(files.is_stream, paths)  # a pipe would be waited for
 
 
 def _fixed_part(pattern):
@@ -109,9 +147,11 @@ def run(jobs: list[Job], work: Work, options):
 
     Raises UserError at the end if there were failures.
     """
-    todo = [job for job in jobs if options.overwrite or not os.path.exists(job.target)]
+    if options.summary and not files.is_stream(options.summary):
+        files.check(options.summary)
+    todo = [job for job in jobs if options.overwrite or not os.path.isfile(job.target)]
     outcomes = []
-    size = sum(os.path.getsize(job.source) for job in todo)
+    size = sum(_size(job.source) for job in todo)
     bar = tqdm(total=size, unit="B", unit_scale=True, disable=True if options.quiet else None)
     began = time.perf_counter()
     try:
@@ -129,7 +169,7 @@ def run(jobs: list[Job], work: Work, options):
     done = [outcome for outcome in outcomes if not outcome.error]
     if not options.quiet:
         before, after = (sum(getattr(o, field) for o in done) for field in ("bytes_before", "bytes_after"))
-        print(
+        cli.tell(
             f"{len(done)} files, {before} to {after} bytes, {time.perf_counter() - began:.1f} s; "
             f"{len(jobs) - len(todo)} were there already; {len(failures)} failed"
         )
@@ -161,16 +201,24 @@ def _outcomes(jobs, work, processes) -> Iterator[Outcome]:
 def _start_worker():
     """Leave Ctrl-C to the main process: a worker finishes its file first."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cli.end_on_request()
+
+
+def _size(path):
+    """Bytes of a file; 0 where it cannot be asked, which its job will tell."""
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return 0
 
 
 def _do(work, job):
-    outcome, began = Outcome(job.name, os.path.getsize(job.source)), time.perf_counter()
+    outcome, began = Outcome(job.name, _size(job.source)), time.perf_counter()
     try:
         outcome.bpp = round(work(job.source, job.target), 4)
         outcome.bytes_after = os.path.getsize(job.target)
     except Exception as error:  # of one file; the others go on
-        message = " ".join(message_of(error).split())
-        outcome.error = message if job.source in message else f"{job.source}: {message}"
+        outcome.error = " ".join(cli.named(job.source, message_of(error)).split())
     outcome.seconds = round(time.perf_counter() - began, 3)
     return outcome
 
@@ -180,4 +228,4 @@ def _write_summary(path, outcomes):
     writer = csv.DictWriter(text, [field.name for field in dataclasses.fields(Outcome)])
     writer.writeheader()
     writer.writerows(map(dataclasses.asdict, outcomes))
-    files.write(path, text.getvalue().encode())
+    files.write(path, text.getvalue().encode(errors="surrogateescape"))  # names may hold any bytes

@@ -55,7 +55,7 @@ def main():
     units, skipped = plan.units(task)
     done = list(pool.outcomes(task, units, args.address, args.workers)) if units else []
     before, after = sum(outcome.before for outcome in done), sum(outcome.after for outcome in done)
-    print(f"{len(units)} files, {before} to {after} bytes; {skipped} were there already")
+    cli.tell(f"{len(units)} files, {before} to {after} bytes; {skipped} were there already")
     failures = sorted(failure for outcome in done for failure in outcome.failures)
     for failure in failures:
         cli.warn(failure)

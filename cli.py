@@ -8,14 +8,17 @@ import contextlib
 import ctypes
 import math
 import os
+import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import TextIO
 
 from coding import files
 from coding.errors import DEBUG, UserError, message_of
 
 PIPE = "-"  # in the place of a path
+STDOUT = (PIPE, "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 ENGINES = ("auto", "onnx", "torch")
 DEVICES = ("auto", "cpu", "cuda")
 DEVICE_HELP = "where the networks run (default: auto, a GPU if there is one)"
@@ -27,12 +30,15 @@ def run(main: Callable[[], None]) -> None:
     An error that the user can mend is told as it is. Any other is a fault of the program: the line asks for a
     report.
     """
+    _prepare_streams()
+    end_on_request()
     try:
         main()
+        sys.stdout.flush()
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:  # whoever read our output has gone, and wants no message
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _flush(sys.stdout)
         sys.exit(1)
     except Exception as error:
         if os.environ.get(DEBUG) == "1":
@@ -40,9 +46,27 @@ def run(main: Callable[[], None]) -> None:
         fatal(message_of(error))
 
 
+def _prepare_streams():
+    """Let no standard stream be a reason to fail."""
+    # A file of ours must not get the number of one that is closed. Data cannot be written to what it gets.
+    while (number := os.open(os.devnull, os.O_RDONLY)) <= 2:
+        pass
+    os.close(number)
+    for name in "stdout", "stderr":
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        getattr(sys, name).reconfigure(errors="backslashreplace")  # names may hold any bytes
+
+
+def end_on_request() -> None:
+    """Let SIGTERM end this process as Ctrl-C does, which leaves nothing half-written."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+
+
 def fatal(message: str) -> None:
     """Write one line on stderr and exit with code 1."""
     _say(f"error: {' '.join(message.split())}")
+    _flush(sys.stdout)
     sys.exit(1)
 
 
@@ -52,7 +76,38 @@ def warn(message: str) -> None:
 
 
 def _say(line):
-    print(f"{os.path.basename(sys.argv[0])}: {line}", file=sys.stderr)
+    _print(f"{os.path.basename(sys.argv[0])}: {line}", sys.stderr)
+
+
+def _print(line: str, stream: TextIO):
+    """Print one line; that a stream does not take it is no failure of the work."""
+    with contextlib.suppress(OSError):
+        print(" ".join(line.splitlines()), file=stream)
+    _flush(stream)
+
+
+def _flush(stream):
+    """Write what was printed, and drop what the stream does not take: Python would try again at its end."""
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+@contextlib.contextmanager
+def about(path: str) -> Iterator[None]:
+    """Let an error name the file that it is about, where it does not; raises UserError."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        raise UserError(named(path, message_of(error))) from error
+
+
+def named(path: str, message: str) -> str:
+    """A message that begins with the file that it is about."""
+    return message if message.startswith(f"{path}: ") else f"{path}: {message}"
 
 
 def add_common_options(add: Callable) -> None:
@@ -98,26 +153,29 @@ def _target(text):
 
 
 def read(path: str) -> bytes:
-    """The bytes of a file, or of standard input where `path` is "-"; raises OSError."""
-    if path == PIPE:
-        return sys.stdin.buffer.read()
-    with open(path, "rb") as file:
+    """The bytes of a file or a stream, or of standard input where `path` is "-"; raises OSError."""
+    with open(0 if path == PIPE else path, "rb", closefd=path != PIPE) as file:
         return file.read()
 
 
 def write(path: str, content: bytes) -> None:
-    """Write bytes to `path`, or to standard output where it is "-"; raises as files.replacing."""
-    if path == PIPE:
+    """Write bytes to `path`, or to standard output where it is "-" or so; raises as files.replacing."""
+    if path in STDOUT:
         # A file of its own: what could not be written must not be tried again when Python ends.
-        with open(sys.stdout.fileno(), "wb", closefd=False) as file:
+        with open(1, "wb", closefd=False) as file:
             file.write(content)
     else:
         files.write(path, content)
 
 
-def tell(message: str, path: str) -> None:
-    """Print a line about the output `path`: on stderr where this is standard output itself."""
-    print(message, file=sys.stderr if path == PIPE else sys.stdout)
+def is_stream(path: str) -> bool:
+    """Whether an input or an output is no file: "-", a pipe or a device."""
+    return path == PIPE or files.is_stream(path)
+
+
+def tell(message: str, path: str = "") -> None:
+    """Print a line, about the output `path`: on stderr where this is standard output itself."""
+    _print(message, sys.stderr if path in STDOUT else sys.stdout)
 
 
 def pick_device(name: str) -> str:

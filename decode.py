@@ -26,8 +26,8 @@ def parse_args():
     inputs = ".encoded file to restore; a folder or a quoted pattern of them; - is standard input"
     add("--input_path", metavar="FILE", help=inputs)
     outputs = (
-        "image to write, whose extension chooses the format; for many files a folder, which mirrors theirs, "
-        "of PNG files; - is standard output, for a PNG file"
+        "image to write, whose extension chooses the format, or a folder for a PNG file; for many files a "
+        "folder, which mirrors theirs, of PNG files; - is standard output, for a PNG file, as pipes are"
     )
     add("--output_path", metavar="IMAGE", help=outputs)
     add("--quantize_mode", choices=MODES, help="refuse a file of another mode (default: the file says)")
@@ -54,26 +54,29 @@ def load(path, device, engine):
 
 def decode(args, source, target, progress=False):
     """Restore an image from a `.encoded` file; returns the bits per pixel of this."""
-    data = cli.read(source)
-    mode = container.unpack(data).setting.mode.name
-    if args.quantize_mode not in (None, mode):
-        raise cli.UserError(f"{source} was encoded with --quantize_mode={mode}")
+    with cli.about(source):
+        data = cli.read(source)
+        mode = container.unpack(data).setting.mode.name
+        if args.quantize_mode not in (None, mode):
+            raise cli.UserError(f"was encoded with --quantize_mode={mode}")
 
     import codec
     from engines import pair
     from pictures import writing
 
-    if target != cli.PIPE:
+    if not cli.is_stream(target):
         writing.check_writable(target)
     path = args.decoder_path or pair.shipped(mode, "decoder")
     decoder = load(path, cli.pick_device(args.device), args.engine)
     began = time.perf_counter()
-    image = codec.decompress(data, decoder, progress=progress)
+    with cli.about(source):
+        image = codec.decompress(data, decoder, progress=progress)
     seconds = time.perf_counter() - began
-    if target == cli.PIPE:
-        cli.write(target, writing.to_png(image))
-    else:
-        writing.write(image, target)
+    with cli.about(target):
+        if cli.is_stream(target):
+            cli.write(target, writing.to_png(image))
+        else:
+            writing.write(image, target)
     bpp = 8 * len(data) / (image.width * image.height)
     if progress:
         size = f"{image.width}x{image.height}"
@@ -87,19 +90,22 @@ def is_encoded(path):
 
 
 def restored(name):
-    """The name of the image that a file of a folder becomes."""
+    """The name of the image that a file becomes, where none is given."""
     return os.path.splitext(name)[0] + ".png"
 
 
 def main():
     args = parse_args()
     if args.info:
-        print(json.dumps(container.describe(cli.read(args.info)), indent=2))
+        with cli.about(args.info):
+            header = container.describe(cli.read(args.info))
+        print(json.dumps(header, indent=2))
     elif batch.is_many(args.input_path):
         jobs = batch.plan(args.input_path, args.output_path, is_encoded, restored)
         batch.run(jobs, functools.partial(decode, args), args)
     else:
-        decode(args, args.input_path, args.output_path, progress=not args.quiet)
+        target = batch.target_of_one(args.input_path, args.output_path, restored)
+        decode(args, args.input_path, target, progress=not args.quiet)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,10 @@ def parse_args():
     add, add_rate = parser.add_argument, parser.add_mutually_exclusive_group().add_argument
     inputs = "image to compress, any format and mode; a folder or a quoted pattern; - is standard input"
     add("--input_path", required=True, metavar="IMAGE", help=inputs)
-    outputs = ".encoded file to write; for many images a folder, which mirrors theirs; - is standard output"
+    outputs = (
+        ".encoded file to write, or a folder for it, IMAGE.encoded; for many images a folder, which mirrors "
+        "theirs; - is standard output"
+    )
     add("--output_path", required=True, metavar="FILE", help=outputs)
     modes = "variable: any rate; hard: B=2 and soft: B=10, of one rate (default: the model's, or variable)"
     add("--quantize_mode", choices=MODES, help=modes)
@@ -75,13 +78,16 @@ def encode(args, source, target, progress=False):
     import codec
     from pictures import reading
 
-    image = reading.read(source, io.BytesIO(cli.read(source)) if source == cli.PIPE else None)
+    with cli.about(source):
+        image = reading.read(source, io.BytesIO(cli.read(source)) if cli.is_stream(source) else None)
     encoder = model(args)
     options = {name: getattr(args, name) for name in ("quality", "target_bpp", "lossless", "effort")}
     began = time.perf_counter()
-    data = codec.compress(image, encoder, **options, progress=progress)
+    with cli.about(source):
+        data = codec.compress(image, encoder, **options, progress=progress)
     seconds = time.perf_counter() - began
-    cli.write(target, data)
+    with cli.about(target):
+        cli.write(target, data)
     bpp = 8 * len(data) / (image.width * image.height)
     if progress:
         cli.tell(f"{target}: {len(data)} bytes, {bpp:.4f} bpp, {seconds:.2f} s", target)
@@ -97,14 +103,20 @@ def is_image(path):
     return path.lower().endswith(reading.EXTENSIONS)
 
 
+def encoded(name):
+    """The name of the file that an image becomes."""
+    return f"{name}.encoded"
+
+
 def main():
     args = parse_args()
     if batch.is_many(args.input_path):
         model(args)  # which must be there before anything is begun
-        jobs = batch.plan(args.input_path, args.output_path, is_image, "{}.encoded".format)
+        jobs = batch.plan(args.input_path, args.output_path, is_image, encoded)
         batch.run(jobs, functools.partial(encode, args), args)
     else:
-        encode(args, args.input_path, args.output_path, progress=not args.quiet)
+        target = batch.target_of_one(args.input_path, args.output_path, encoded)
+        encode(args, args.input_path, target, progress=not args.quiet)
 
 
 if __name__ == "__main__":

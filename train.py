@@ -9,7 +9,7 @@
 The loss is lambda * 255^2 * MSE + bits per pixel. --output_dir gets last.pt and best.pt (checkpoints),
 log.csv, TensorBoard events, curve.png, encoder.model and decoder.model. --resume goes on from last.pt, which
 Ctrl-C writes too: with --steps as the only limit and on the same machine, bit for bit as if nothing had
-happened.
+happened. A run stops where its loss is not finite, and writes nothing of that.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import sys
 import cli
 from coding.modes import MODES
 from training.loop import train
+from training.run import Diverged
 from training.settings import PARTS, Settings
 from training.workers import Workers
 
@@ -68,13 +69,17 @@ def main():
     workers = Workers(cli.pick_device(device))
     try:
         finished = train(settings, workers)
+    except Diverged:
+        if workers.first:
+            raise
+        sys.exit(1)  # the first process tells it
     finally:
         workers.close()
     if not finished:
         print(f"train.py: interrupted; --resume goes on from {settings.path('last.pt')}", file=sys.stderr)
         sys.exit(130)
     if workers.first:
-        print(f"wrote encoder.model and decoder.model to {settings.output_dir}")
+        cli.tell(f"wrote encoder.model and decoder.model to {settings.output_dir}")
 
 
 if __name__ == "__main__":

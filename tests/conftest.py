@@ -3,9 +3,11 @@
 import functools
 import math
 import os
+import signal
 import subprocess
 import sys
 
+import graphs
 import numpy as np
 import pytest
 import torch
@@ -86,11 +88,12 @@ def pictures():
 def build_files(mode, seed=0):
     """The encoder's and the decoder's ModelFile of `build_transforms`.
 
-    Those of the first seed lie beside the golden files, since exporting takes some seconds.
+    Those of the first seed lie beside the golden files, and give the others their graphs.
     """
     if seed == 0:
         return tuple(ModelFile.load(golden_model(mode, kind), kind) for kind in ("encoder", "decoder"))
-    return export.finish(*build_transforms(mode, seed), pictures().split(1), modes.MODES[mode].lambda_)
+    with graphs.borrowed():
+        return export.finish(*build_transforms(mode, seed), pictures().split(1), modes.MODES[mode].lambda_)
 
 
 def golden_model(mode, kind):
@@ -179,6 +182,11 @@ def script():
         return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, **options)
 
     return run
+
+
+def hears_ctrl_c():
+    """What a process does first that is sent SIGINT: a shell's background job would ignore it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def picture_of(rgb):

@@ -4,7 +4,10 @@ The rate of the loss sees latents with noise, the decoder sees them rounded. An 
 measured and exported.
 """
 
+import contextlib
+import math
 import os
+import sys
 import time
 
 import numpy as np
@@ -18,7 +21,7 @@ from training.export import export
 from training.log import Bar, Interval, RunLog
 from training.loss import distortion, evaluate
 from training.optimizer import Optimizer
-from training.run import Run, read_checkpoint
+from training.run import Diverged, Run, read_checkpoint
 from training.settings import MULTIPLE, Settings
 from training.workers import Interrupt, Workers
 
@@ -28,8 +31,8 @@ STEPS_OF_BAR = 20  # between the numbers on the terminal, and that they are mean
 def train(settings: Settings, workers: Workers) -> bool:
     """Train as `settings` say, and export the models; returns whether the run came to its end.
 
-    A run that is interrupted finishes its step and writes last.pt. Raises coding.errors.UserError for what
-    the user can mend, and OSError.
+    A run that is interrupted finishes its step and writes last.pt. Raises Diverged for one whose loss is not
+    finite, coding.errors.UserError for what else the user can mend, and OSError.
     """
     saved = read_checkpoint(settings)
     prepare_torch(settings.seed)
@@ -44,11 +47,32 @@ def train(settings: Settings, workers: Workers) -> bool:
     log = RunLog(settings.output_dir, run.step) if workers.first else None
     if workers.first and run.step == 0:
         log.write(run.step, validate(run, held_out))
+    with Interrupt() as interrupt:
+        finished = take_steps(run, crops, held_out, log, workers, interrupt)
+    if workers.first and finished:
+        log.draw(settings.path("curve.png"))
+        export(run.best_model(), images, settings.lambda_, settings.output_dir)
+    return finished
 
-    network, bfloat16 = workers.wrap(run.model), uses_bfloat16(settings.precision, workers.device)
+
+def take_steps(
+    run: Run,
+    crops: data.Crops,
+    held_out: list[np.ndarray],
+    log: RunLog | None,
+    workers: Workers,
+    interrupt: Interrupt,
+) -> bool:
+    """Train to the limit of the run, or until there is an interrupt; returns whether there was none.
+
+    crops: to train on; held_out: images uint8 (H, W, 3) to measure on; log: of the first process.
+    Raises Diverged.
+    """
+    settings, network = run.settings, workers.wrap(run.model)
+    bfloat16 = uses_bfloat16(settings.precision, workers.device)
     batch = settings.batch_size * workers.count
     bar, interval = Bar(run.step * batch, workers.first), Interval(run.step, run.elapsed)
-    interrupt, interrupted, progress, clock = Interrupt(), False, run.progress, time.monotonic()
+    interrupted, progress, clock = False, run.progress, time.monotonic()
     while progress < 1 and not interrupted:
         x = draw(crops, settings, run.step, workers.rank)  # (N, 3, crop, crop)
         bpp, mse = train_step(network, run.optimizer, x, settings.lambda_, progress, bfloat16)
@@ -60,8 +84,15 @@ def train(settings: Settings, workers: Workers) -> bool:
         progress, interrupted = workers.most(run.progress, interrupt.came)
         due = run.step % settings.val_every == 0 or progress >= 1
         bar.update(run.step * batch, progress)
-        if due or len(interval) % STEPS_OF_BAR == 0:
-            bar.tell(*interval.means(STEPS_OF_BAR))
+        if due or interrupted or len(interval) % STEPS_OF_BAR == 0:
+            means = interval.means(STEPS_OF_BAR)  # for which alone the device is waited for
+            is_good = math.isfinite(sum(means)) and (
+                not (due or interrupted) or can_be_saved(run, x, bfloat16)
+            )
+            if workers.most(not is_good)[0]:
+                bar.close()
+                raise Diverged(run)
+            bar.tell(*means)
         if due and workers.first:
             trained = interval.row(run.step, run.elapsed, batch, settings.lambda_)
             log.write(run.step, trained | validate(run, held_out))
@@ -70,10 +101,15 @@ def train(settings: Settings, workers: Workers) -> bool:
         if due:
             interval = Interval(run.step, run.elapsed)
     bar.close()
-    if workers.first and not interrupted:
-        log.draw(settings.path("curve.png"))
-        export(run.best_model(), images, settings.lambda_, settings.output_dir)
     return not interrupted
+
+
+@torch.no_grad()
+def can_be_saved(run: Run, x: torch.Tensor, bfloat16: bool) -> bool:
+    """Whether all that a step has changed is finite, and so will be the loss of pixels x (N, 3, H, W)."""
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=bfloat16):
+        terms = run.model(x)
+    return run.is_finite() and bool(torch.stack(terms).isfinite().all())
 
 
 def prepare_torch(seed: int):
@@ -141,7 +177,9 @@ def validate(run: Run, held_out: list[np.ndarray]) -> dict[str, float]:
         return row
     bpp, psnr = evaluate(run.average.module, held_out, next(run.model.parameters()).device)
     loss = distortion(10 ** (-psnr / 10), run.settings.lambda_) + bpp
-    tqdm.write(f"step {run.step}: val {bpp:.4f} bpp {psnr:.3f} dB, loss {loss:.4f}")
+    with contextlib.suppress(OSError):  # a terminal that has gone ends no run
+        tqdm.write(f"step {run.step}: val {bpp:.4f} bpp {psnr:.3f} dB, loss {loss:.4f}")
+        sys.stdout.flush()
     if loss < run.best:
         run.save_best(loss)
     return row | {"val_bpp": bpp, "val_psnr": psnr, "val_loss": loss}

@@ -19,6 +19,18 @@ from training.optimizer import Optimizer
 from training.settings import DRY_RUN, Settings
 
 
+class Diverged(UserError):
+    """A run whose loss is not finite."""
+
+    def __init__(self, run: "Run"):
+        step, path = run.step, run.settings.path("last.pt")
+        again = f"--resume from {path} with" if os.path.exists(path) else "start again with"
+        super().__init__(
+            f"the loss is not finite at step {step}; {again} a lower --lr than {run.settings.lr:g}, "
+            "or --precision float32"
+        )
+
+
 class Run:
     """A run of training between two steps.
 
@@ -66,6 +78,13 @@ class Run:
         self.step += 1
         self.elapsed += seconds
 
+    def is_finite(self) -> bool:
+        """Whether weights, average and moments are; waits for the device once."""
+        parts = [part["state"].values() for part in self.optimizer.state_dict()]
+        moments = [moment for part in parts for state in part for moment in state.values()]
+        tensors = [*self.model.state_dict().values(), *self.average.state_dict().values(), *moments]
+        return bool(torch.stack([tensor.isfinite().all() for tensor in tensors]).all())
+
     def save(self):
         """Write last.pt, from which `restore` goes on bit for bit."""
         save_checkpoint(
@@ -90,8 +109,13 @@ class Run:
         )
 
     def best_model(self) -> RateDistortion:
-        """The average of best.pt, or that of the last step where nothing is validated."""
-        if self.settings.val and self.best < math.inf:
+        """The average of best.pt, or that of the last step where nothing is validated.
+
+        Raises Diverged where no validation gave a finite loss.
+        """
+        if self.settings.val:
+            if self.best == math.inf:
+                raise Diverged(self)
             device = next(self.average.parameters()).device
             saved = torch.load(self.settings.path("best.pt"), map_location=device, weights_only=True)
             self.average.module.load_state_dict(saved["model"])

@@ -12,6 +12,7 @@ import argparse
 import csv
 import dataclasses
 import os
+from collections.abc import Iterator
 
 import torch
 
@@ -21,6 +22,7 @@ from coding.errors import UserError
 from training import data
 from training.loop import train
 from training.loss import Networks, RateDistortion, at_rate, distortion, evaluate, psnr, whole_rates
+from training.run import Diverged
 from training.settings import MULTIPLE, Settings
 from training.workers import Workers
 
@@ -91,18 +93,28 @@ def row_of(settings: Settings, workers: Workers) -> dict:
     return row
 
 
+def rows(trials: list[Settings], workers: Workers) -> Iterator[dict]:
+    """The row of each trial that comes to its end, in the first process."""
+    for settings in trials:
+        try:
+            if not train(settings, workers):
+                return
+        except Diverged as error:
+            if workers.first:
+                cli.warn(f"{os.path.basename(settings.output_dir)}: {error}")
+            continue
+        if workers.first:
+            yield row_of(settings, workers)
+
+
 def main():
     trials, workers = parse_args(), Workers(cli.pick_device("auto"))
     try:
-        for settings in trials:
-            if not train(settings, workers):
-                break
-            if workers.first:
-                row = row_of(settings, workers)
-                if settings is trials[0]:
-                    print("|", " | ".join(row), "|")
-                    print("|", " | ".join("---" for _ in row), "|")
-                print("|", " | ".join(map(str, row.values())), "|", flush=True)
+        for number, row in enumerate(rows(trials, workers)):
+            if number == 0:
+                print("|", " | ".join(row), "|")
+                print("|", " | ".join("---" for _ in row), "|")
+            print("|", " | ".join(map(str, row.values())), "|", flush=True)
     finally:
         workers.close()
 

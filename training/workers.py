@@ -52,14 +52,23 @@ class Workers:
 class Interrupt:
     """Notes Ctrl-C and a request to end, so that the step in progress is finished; the second ends at once.
 
+    A context, after which they do again what they did before.
+
     came: whether there was one
     """
 
     def __init__(self):
-        self.came = False
+        self.came, self._before = False, {}
+
+    def __enter__(self) -> "Interrupt":
         for number in signal.SIGINT, signal.SIGTERM:
-            signal.signal(number, self._note)
+            self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *error):
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def _note(self, number, frame):
         self.came = True
-        signal.signal(number, signal.SIG_DFL)
+        signal.signal(number, self._before[number])

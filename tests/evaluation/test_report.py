@@ -5,10 +5,9 @@ import math
 import os
 import re
 import shutil
-import subprocess
-import sys
 
 import pytest
+from calls import call
 from PIL import Image
 
 from conftest import ROOT
@@ -35,8 +34,7 @@ def folder(tmp_path_factory):
     Image.open(LENA).crop((200, 200, 380, 390)).save(images / "a.png")
     Image.open(LENA).crop((200, 200, 300, 270)).convert("L").save(images / "b.png")
     options = "--modes hard variable --qualities 1 3 5 7 --against jpeg webp avif".split()
-    command = [sys.executable, os.path.join(ROOT, "evaluate.py"), images, *options, "--report", folder]
-    subprocess.run(command, check=True, capture_output=True)
+    assert call("evaluate.py", images, *options, "--report", folder).returncode == 0
     return folder
 
 

@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 import pytest
+from calls import call
 from PIL import Image
 
 import codec
@@ -32,9 +33,9 @@ def refused(result, code=1):
     return result.stderr
 
 
-def test_everything_is_measured_and_kept(images, tmp_path, script):
+def test_everything_is_measured_and_kept(images, tmp_path):
     options = "--modes hard variable --qualities 1 3 6 9 --against jpeg WebP".split()
-    result = script("evaluate.py", images, *options, "--output", tmp_path / "out")
+    result = call("evaluate.py", images, *options, "--output", tmp_path / "out")
     assert result.returncode == 0, result.stderr
     charts = ["ms_ssim.png", "ms_ssim_images.png", "psnr.png", "psnr_images.png"]
     assert sorted(os.listdir(tmp_path / "out")) == [*charts, "results.csv", "results.json"]
@@ -77,7 +78,7 @@ def test_jobs_change_nothing_but_the_seconds(images, tmp_path, script):
     tables = []
     for jobs in 1, 2:
         options = ["--modes", "soft", "--against", "jpeg", "--jobs", jobs, "--output", tmp_path / str(jobs)]
-        result = script("evaluate.py", images, *options)
+        result = (call if jobs == 1 else script)("evaluate.py", images, *options)
         assert result.returncode == 0, result.stderr
         rows = results.read(tmp_path / str(jobs))["rows"]
         tables.append([{key: value for key, value in row.items() if not key.endswith(" s")} for row in rows])
@@ -108,14 +109,14 @@ def test_what_cannot_be_measured_is_said_and_the_rest_goes_on(images, tmp_path, 
     assert {row["codec"] for row in found["rows"] if row["image"] == "long.png"} == {"hard"}
 
 
-def test_nothing_measured_is_an_error(tmp_path, script):
+def test_nothing_measured_is_an_error(tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "a.png").write_bytes(b"not an image")
-    assert len(refused(script("evaluate.py", tmp_path / "empty")).splitlines()) == 1
+    assert len(refused(call("evaluate.py", tmp_path / "empty")).splitlines()) == 1
     assert "none of the images" in refused(
-        script("evaluate.py", tmp_path / "a.png", "--modes", "hard", "--against")
+        call("evaluate.py", tmp_path / "a.png", "--modes", "hard", "--against")
     )
-    assert "exists" in refused(script("evaluate.py", LENA, "--modes", "hard", "--output", tmp_path / "a.png"))
+    assert "exists" in refused(call("evaluate.py", LENA, "--modes", "hard", "--output", tmp_path / "a.png"))
 
 
 @pytest.mark.parametrize(
@@ -156,8 +157,3 @@ def test_evaluate_measures_a_folder_and_goes_on_after_a_bad_image(tmp_path, scri
         assert float(line[6]) == pytest.approx(np.mean([float(row["PSNR"]) for row in part]), abs=0.01)
     encoder = Encoder.load(shipped("hard", "encoder"))
     assert rows[0]["bytes"] == str(len(codec.compress(Image.open(images / "a.png"), encoder)))
-
-    (tmp_path / "empty").mkdir()
-    refused(script("evaluate.py", tmp_path / "empty"))
-    alone = script("evaluate.py", images / "c.png", "--modes", "hard")
-    assert alone.returncode == 1 and alone.stdout == "" and "none of the images" in alone.stderr

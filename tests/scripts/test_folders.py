@@ -13,7 +13,7 @@ from PIL import Image
 
 import batch
 from coding.errors import UserError
-from conftest import ROOT, golden_model
+from conftest import ROOT, golden_model, hears_ctrl_c
 
 ENCODER, DECODER = (f"--{kind}_path={golden_model('variable', kind)}" for kind in ("encoder", "decoder"))
 
@@ -123,29 +123,33 @@ def test_a_model_that_is_missing_is_one_line(script, photos, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_ctrl_c_leaves_whole_files_only_and_the_run_goes_on_later(script, tmp_path, jobs):
+@pytest.mark.parametrize(
+    "jobs, number, code", [(1, signal.SIGINT, 130), (2, signal.SIGINT, 130), (2, signal.SIGTERM, 143)]
+)
+def test_an_end_leaves_whole_files_only_and_the_run_goes_on_later(script, tmp_path, jobs, number, code):
     photos, out = tmp_path / "photos", tmp_path / "out"
     photos.mkdir()
-    pixels = np.random.default_rng(0).integers(0, 256, (160, 160, 3), np.uint8)
-    for number in range(300):
-        Image.fromarray(pixels).save(photos / f"{number}.bmp")
+    pixels = np.random.default_rng(0).integers(0, 256, (800, 800, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.bmp")
+    for index in range(60):
+        os.link(tmp_path / "photo.bmp", photos / f"{index}.bmp")
     arguments = [ENCODER, "--input_path", photos, "--output_path", out, f"--jobs={jobs}"]
     process = subprocess.Popen(
         [sys.executable, os.path.join(ROOT, "encode.py"), *map(str, arguments)],
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         start_new_session=True,
+        preexec_fn=hears_ctrl_c,
         text=True,
     )
     end = time.monotonic() + 120
     while time.monotonic() < end and (not out.exists() or len(os.listdir(out)) < 3):
         time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, number)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130 and errors == ""
+    assert process.returncode == code and errors == ""
     names = os.listdir(out)
-    assert 3 <= len(names) < 300 and all(name.endswith(".bmp.encoded") for name in names)
+    assert 3 <= len(names) < 60 and all(name.endswith(".bmp.encoded") for name in names)
     assert len({(out / name).read_bytes() for name in names}) == 1
     for path in sorted(photos.iterdir())[:-5]:
         if path.name + ".encoded" not in names:

@@ -4,18 +4,15 @@ import re
 import subprocess
 import sys
 
+import graphs
 import pytest
+from calls import call
 from photos import write_photos
 
 from conftest import ROOT
 
-SHARED = ["--quantize_mode", "hard"]
-
-
-def run(module, *args):
-    """A program of the package as a user runs it."""
-    command = [sys.executable, "-m", f"training.{module}", *map(str, args)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+SHARED = ["--quantize_mode", "soft"]
+SMALL = "init=random,crop=64,batch_size=2,steps=2"
 
 
 @pytest.fixture
@@ -23,27 +20,38 @@ def photos(tmp_path):
     return write_photos(tmp_path / "photos")
 
 
-def test_each_trial_is_a_row_of_the_table(tmp_path, photos):
-    names = "init=random,crop=64,batch_size=2,steps=2", "init=random,crop=64,batch_size=1,steps=1"
+def test_each_trial_is_a_row_of_the_table_but_for_one_that_diverges(tmp_path, photos):
+    names = f"{SMALL},lr=1e30", SMALL, "init=random,crop=64,batch_size=1,steps=1"
     paths = ["--data", photos, "--val", photos, "--output_dir", tmp_path / "out"]
-    result = run("trials", *paths, *SHARED, *names)
+    with graphs.borrowed():
+        result = call("training.trials", *paths, *SHARED, *names)
     assert result.returncode == 0, result.stderr
     heading, _, *rows = [line.strip("| ").split(" | ") for line in result.stdout.splitlines() if "|" in line]
     assert heading == ["trial", "steps", "s a step", "loss", "bpp", "PSNR"]
-    assert [row[:2] for row in rows] == [[names[0], "2"], [names[1], "1"]]
-    for name, row in zip(names, rows):
+    assert [row[:2] for row in rows] == [[names[1], "2"], [names[2], "1"]]
+    for name, row in zip(names[1:], rows):
         assert float(row[3]) > float(row[4]) > 0 and 5 < float(row[5]) < 60
         assert (tmp_path / "out" / name / "encoder.model").exists()
+    assert f"warning: {names[0]}: the loss is not finite" in result.stderr
+    assert not (tmp_path / "out" / names[0] / "encoder.model").exists()
 
 
 @pytest.mark.parametrize("trial", ["lr=fast", "colour=red", "data=photos", "lr=-1,batch_size=0"])
 def test_a_trial_of_no_sense_is_a_usage_error(photos, trial):
-    result = run("trials", "--data", photos, "--val", photos, *SHARED, trial)
+    result = call("training.trials", "--data", photos, "--val", photos, *SHARED, trial)
     assert result.returncode == 2 and "trials.py: error:" in result.stderr
 
 
 def test_the_profile_names_the_parts_of_a_step():
-    result = run("profile", "--quantize_mode=hard", "--batch_size=1", "--crop=64")
+    command = [
+        sys.executable,
+        "-m",
+        "training.profile",
+        "--quantize_mode=hard",
+        "--batch_size=1",
+        "--crop=64",
+    ]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
     found = re.findall(r"^([a-z ]+?) +([0-9.]+)( s| %)?$", result.stdout, re.MULTILINE)
     numbers = {name: float(number) for name, number, _ in found}

@@ -1,5 +1,6 @@
 """What a run keeps."""
 
+import math
 import os
 import subprocess
 import sys
@@ -8,9 +9,57 @@ import pytest
 import torch
 
 from coding.errors import UserError
-from conftest import ROOT
-from training.run import read_checkpoint
+from conftest import ROOT, build_transforms
+from training import loop, loss
+from training.run import Run, read_checkpoint
 from training.settings import Settings
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run of small networks after a step."""
+    settings = Settings(["photos"], "soft", output_dir=str(tmp_path))
+    run = Run(settings, loss.RateDistortion(loss.Networks(*build_transforms("soft"))), torch.device("cpu"))
+    loop.train_step(run.model, run.optimizer, torch.rand(2, 3, 64, 64), 0.01, 0.5)
+    run.advance(1.0)
+    return run
+
+
+def weight(run):
+    return run.model.synthesis.head.weight
+
+
+def average(run):
+    return run.average.module.synthesis.head.weight
+
+
+def moment(run):
+    return next(iter(run.optimizer.state_dict()[0]["state"].values()))["exp_avg_sq"]
+
+
+@pytest.mark.parametrize("tensor", [weight, average, moment])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_run_is_finite_where_all_that_it_keeps_is(run, tensor, value):
+    x = torch.rand(2, 3, 64, 64)
+    assert run.is_finite() and loop.can_be_saved(run, x, bfloat16=False)
+    with torch.no_grad():
+        tensor(run)[-1] = value
+    assert not run.is_finite() and not loop.can_be_saved(run, x, bfloat16=False)
+
+
+def test_a_run_whose_next_loss_is_not_finite_is_not_saved(run):
+    with torch.no_grad():
+        weight(run).fill_(1e38)
+    assert run.is_finite() and not loop.can_be_saved(run, torch.rand(2, 3, 64, 64), bfloat16=False)
+
+
+def test_a_report_that_cannot_be_printed_ends_no_run(run, photo, monkeypatch):
+    def fail(text):
+        raise BrokenPipeError
+
+    monkeypatch.setattr("tqdm.tqdm.write", fail)
+    row = loop.validate(run, [photo.repeat(2, 0).repeat(2, 1)])
+    assert row["val_loss"] == run.best < math.inf and os.path.exists(run.settings.path("best.pt"))
 
 
 def test_a_full_disk_leaves_the_checkpoint_that_was_there(tmp_path):

@@ -1,26 +1,38 @@
-"""Several processes."""
+"""Several processes, and the signals that end them."""
 
 import os
+import signal
 import subprocess
 import sys
 
+import pytest
 import torch
 
 from conftest import ROOT, build_transforms
+from training import workers
 
 
-def test_processes_average_their_gradients(tmp_path):
+def test_processes_average_their_gradients_and_stop_together(tmp_path):
     code = """
-import sys, torch
+import math, sys, types, torch
 sys.path.insert(0, "tests")
 from conftest import build_transforms
-from training import loop, loss, optimizer, workers
+from training import loop, loss, optimizer, run, settings, workers
 processes = workers.Workers("cpu")
 network = processes.wrap(loss.RateDistortion(loss.Networks(*build_transforms("soft"))))
 both = optimizer.Optimizer(network.module, 1e-3)
 torch.manual_seed(processes.rank)
 loop.train_step(network, both, torch.rand(2, 3, 64, 64), 0.01, progress=0.5)
 torch.save(network.module.synthesis.state_dict(), f"{sys.argv[1]}/{processes.rank}.pt")
+
+asked = settings.Settings(["photos"], "soft", output_dir=sys.argv[1], val_every=1, precision="float32")
+training = run.Run(asked, loss.RateDistortion(loss.Networks(*build_transforms("soft"))), processes.device)
+pixels = torch.full((2, 3, 64, 64), math.nan if processes.rank else 0.5)
+crops = types.SimpleNamespace(sample=lambda count, random: pixels)
+try:
+    loop.take_steps(training, crops, [], None, processes, workers.Interrupt())
+except run.Diverged as error:
+    print(f"rank {processes.rank}: {error}", flush=True)
 processes.close()
 """
     (tmp_path / "code.py").write_text(code)
@@ -32,3 +44,17 @@ processes.close()
     start_of_both = build_transforms("soft")[1].state_dict()
     assert all(torch.equal(one[name], other[name]) for name in one)
     assert not torch.equal(one["head.weight"], start_of_both["head.weight"])
+    assert all(f"rank {rank}: the loss is not finite at step 1;" in result.stdout for rank in (0, 1))
+    assert not (tmp_path / "last.pt").exists()
+
+
+def test_a_signal_is_noted_and_the_second_does_what_it_did_before():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
+    try:
+        with pytest.raises(KeyboardInterrupt), workers.Interrupt() as interrupt:
+            signal.raise_signal(signal.SIGINT)
+            assert interrupt.came
+            signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
