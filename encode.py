@@ -11,12 +11,16 @@ convert photo.png ppm:- | python3 encode.py --input_path=- --output_path=- > pho
 import argparse
 import functools
 import io
+import logging
 import os
 import time
 
 import batch
 import cli
+from coding import container
 from coding.modes import MODES
+
+logger = logging.getLogger("encode")
 
 
 def parse_args():
@@ -36,6 +40,12 @@ def parse_args():
         "iterations of refinement, 50 to 200, at 0.2 s for 512x512; needs decoder.model beside (default: 0)"
     )
     add("--effort", type=int, default=0, metavar="N", help=effort)
+    strip = (
+        "leave out EXIF, XMP and resolution; an ICC profile is applied, and the colours become those of sRGB"
+    )
+    add("--strip", action="store_true", help=strip)
+    tolerant = "take what there is of a damaged image, with a warning (default: refuse it)"
+    add("--tolerant", action="store_true", help=tolerant)
     cli.add_common_options(add)
     args = parser.parse_args()
     if args.effort and args.engine == "onnx":
@@ -73,9 +83,12 @@ def models(args):
 def encode(args, source, target, progress=False):
     """Compress an image file to a `.encoded` file; returns the bits per pixel of this."""
     import codec
-    from pictures import reading
+    from pictures import picture, reading
 
-    image = reading.read(source, io.BytesIO(cli.read(source)) if source == cli.PIPE else None)
+    file = io.BytesIO(cli.read(source)) if source == cli.PIPE else None
+    image = reading.read(source, file, args.tolerant)
+    if args.strip:
+        image = picture.stripped(image)
     encoder, decoder = models(args)
     options = {"quality": args.quality, "target_bpp": args.target_bpp, "effort": args.effort}
     began = time.perf_counter()
@@ -83,11 +96,28 @@ def encode(args, source, target, progress=False):
     seconds = time.perf_counter() - began
     cli.write(target, data)
     bpp = 8 * len(data) / (image.width * image.height)
+    if args.target_bpp is not None and abs(bpp / args.target_bpp - 1) > 0.1:
+        logger.warning("%.4f bpp instead of %g: %s", bpp, args.target_bpp, why_missed(data, args.target_bpp))
     if progress:
         cli.tell(f"{target}: {len(data)} bytes, {bpp:.4f} bpp, {seconds:.2f} s", target)
-        if args.target_bpp is not None and abs(bpp / args.target_bpp - 1) > 0.1:
-            cli.warn(f"{bpp:.4f} bpp instead of {args.target_bpp:g}")
     return bpp
+
+
+def why_missed(data, target_bpp):
+    """Why the file `data` has not the bits per pixel that were asked for, in some words."""
+    header, encoded = container.describe(data), container.unpack(data)
+    bpp = {
+        name.removesuffix("_bytes"): 8 * count / (header["width"] * header["height"])
+        for name, count in header.items()
+        if name.endswith("_bytes") and name != "payload_bytes"
+    }
+    largest = max(bpp, key=bpp.get)
+    numbers, number = encoded.setting.mode.numbers, encoded.setting.number
+    if bpp[largest] > target_bpp / 2:
+        return f"its {largest} alone takes {bpp[largest]:.4f}"
+    if number in (numbers[0], numbers[-1]):
+        return f"the quality is the {'lowest' if number == numbers[0] else 'highest'} there is"
+    return "there is no quality nearer to it"
 
 
 def is_image(path):
@@ -104,7 +134,8 @@ def main():
         jobs = batch.plan(args.input_path, args.output_path, is_image, "{}.encoded".format)
         batch.run(jobs, functools.partial(encode, args), args)
     else:
-        encode(args, args.input_path, args.output_path, progress=not args.quiet)
+        with cli.warning_of(args.input_path):
+            encode(args, args.input_path, args.output_path, progress=not args.quiet)
 
 
 if __name__ == "__main__":

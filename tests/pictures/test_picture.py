@@ -29,6 +29,8 @@ def test_every_mode_comes_back_in_8_bits(photo, mode):
         image = image.quantize(16)
     else:
         image = image.convert(mode)
+    if mode in ("LA", "RGBA"):
+        image.putalpha(Image.linear_gradient("L").resize(image.size))
     assert image.mode == mode
     result = through(image)
     gray = mode in ("1", "L", "LA", "I;16", "I", "F")
