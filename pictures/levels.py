@@ -13,6 +13,7 @@ BAND = 256  # rows that are worked on together
 NAMED = (340, 341), (280, 281)  # TIFF tags of the least and the largest value
 BITS, SAMPLE_FORMAT = 258, 339  # TIFF tags
 UNSIGNED = 1
+PHOTOMETRIC, WHITE_IS_ZERO = 262, 0
 FRACTIONS = 1.5  # floats up to here are parts of white, since a filter may have passed over 1
 BYTES = 16  # floats from here on are levels up to 255
 DARKEST = 1 / 16  # of the largest integer there is, which a picture of whole 32 bits reaches
@@ -35,6 +36,8 @@ def to_8_bit(image: Image.Image) -> Image.Image:
     bands = _Bands(image, np.uint32 if unsigned else None)
     black, white = _ends(image, bands, unsigned)
     _tell_of_clipping(bands, black, white)
+    if _tag(image, PHOTOMETRIC) == WHITE_IS_ZERO:  # which Pillow heeds in images of 8 bits alone
+        black, white = white, black
     levels, key = tone.table(1 << 16, tone.gamma_of(image)), image.info.get("transparency")
     keyed = isinstance(key, int)
     result = Image.new("LA" if keyed else "L", image.size)
@@ -86,7 +89,7 @@ def _ends(image, bands, unsigned):
             return lowest or 0, highest
     whites = _whites_of_floats(bands) if image.mode == "F" else _whites_of_integers(image, bands, unsigned)
     for white in whites:
-        if bands.highest <= white and bands.lowest >= (-white / 2 if image.mode == "F" else 0):
+        if bands.highest <= white and bands.lowest >= (-white / 4 if image.mode == "F" else 0):
             return 0, min(white, 1) if white == FRACTIONS else white
     raise PictureError(
         f"the values of the image go from {bands.lowest:g} to {bands.highest:g}, and no tag says "
@@ -95,7 +98,9 @@ def _ends(image, bands, unsigned):
 
 
 def _whites_of_floats(bands):
-    return (FRACTIONS, 255) if bands.highest <= FRACTIONS or bands.highest >= BYTES else ()
+    if bands.highest <= FRACTIONS:
+        return (FRACTIONS,)
+    return (255,) if bands.highest >= BYTES else ()
 
 
 def _whites_of_integers(image, bands, unsigned):
