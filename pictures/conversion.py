@@ -3,7 +3,7 @@
 import io
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image, ImageChops, ImageCms
 
 from pictures import levels, pillow, profiles, tone
 from pictures.fill import fill
@@ -11,7 +11,6 @@ from pictures.pillow import PictureError
 
 BAND = 256  # rows that are looked at together
 NEARLY = 2  # levels by which the channels of a gray picture may differ: no eye sees so little colour
-PAIRS = (0, 1), (0, 2), (1, 2)
 
 
 def to_8_bit(image: Image.Image) -> tuple[Image.Image, bytes | None]:
@@ -84,8 +83,9 @@ def _through_profile(image, icc):
 def is_gray(image: Image.Image) -> bool:
     """Whether all channels of an RGB image are nearly alike; band by band, as a whole copy may be large."""
     bands = (pillow.crop(image, (0, top, image.width, top + BAND)) for top in range(0, image.height, BAND))
-    return all(_is_gray(np.asarray(band).astype(np.int16)) for band in bands)
+    return all(_is_gray(*band.split()) for band in bands)
 
 
-def _is_gray(rgb):
-    return all((abs(rgb[:, :, one] - rgb[:, :, other]) <= NEARLY).all() for one, other in PAIRS)
+def _is_gray(red, green, blue):
+    pairs = (red, green), (red, blue), (green, blue)
+    return all(ImageChops.difference(*pair).getextrema()[1] <= NEARLY for pair in pairs)

@@ -58,8 +58,9 @@ def resolution_of(image: Image.Image) -> tuple[float, float] | None:
 
     Pillow makes up what a JPEG or TIFF file leaves out.
     """
-    tags = getattr(image, "tag_v2", None)
-    if (tags is not None and X_RESOLUTION not in tags) or image.info.get("jfif_unit", 1) not in (1, 2):
+    if image.format in ("JPEG", "MPO") and image.info.get("jfif_unit") not in (1, 2):
+        return None
+    if image.format == "TIFF" and X_RESOLUTION not in image.tag_v2:
         return None
     try:
         across, down = map(float, image.info["dpi"])
