@@ -33,7 +33,7 @@ def split(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     one_channel, alpha = image.mode in ("1", "L", "LA", "La"), None
     try:
         if image.has_transparency_data:
-            image = image.convert("LA" if one_channel else "RGBA")
+            image = image if image.mode in ("LA", "RGBA") else image.convert("LA" if one_channel else "RGBA")
             alpha = image.getchannel("A")
         # A copy of a large picture is large, so that none is made where none is needed.
         if image.mode not in ("L", "RGB"):

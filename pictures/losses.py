@@ -19,7 +19,7 @@ def tell(image: Image.Image, file: BinaryIO, label: Label | None) -> None:
     """Log what is lost of an image that was loaded from an open file with a label of its colours."""
     if not logger.isEnabledFor(logging.INFO):
         return
-    further = _count_frames(image, file) - 1
+    further = _count_frames(file) - 1
     if further > 0:
         logger.info("%d further %s are left out", further, FRAMES.get(image.format, "frames"))
     if label and not label.has_profile:
@@ -32,12 +32,11 @@ def tell(image: Image.Image, file: BinaryIO, label: Label | None) -> None:
     _tell_of_text(image)
 
 
-def _count_frames(image, file):
-    if not hasattr(image, "n_frames"):
-        return 1
+def _count_frames(file):
     file.seek(0)
     try:
-        return Image.open(file).n_frames  # of a second image, since counting moves to other frames
+        # Of a second image, since counting frames leaves the first of them.
+        return getattr(Image.open(file), "n_frames", 1)
     except Exception:  # Pillow's readers can fail in any way on damaged frames
         return 1
 

@@ -22,11 +22,12 @@ class Picture:
     @classmethod
     def from_image(cls, image: Image.Image) -> "Picture":
         """The picture in a Pillow image of any mode, EXIF orientation applied. Raises PictureError."""
-        resolution = extras.resolution_of(image)
-        image, exif = extras.upright(image)
-        xmp = extras.xmp_of(image)
-        image, icc = conversion.to_8_bit(image)
-        colours, alpha = conversion.split(image)
+        with pillow.limits():
+            resolution = extras.resolution_of(image)
+            image, exif = extras.upright(image)
+            xmp = extras.xmp_of(image)
+            image, icc = conversion.to_8_bit(image)
+            colours, alpha = conversion.split(image)
         one_channel = colours.mode == "L"
         gray = one_channel or conversion.is_gray(colours)
         png = None if alpha is None else extras.to_png(alpha)

@@ -3,6 +3,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
+from PIL.PngImagePlugin import PngInfo
 
 from coding.container import Metadata
 from pictures import picture, pillow, reading
@@ -121,3 +122,62 @@ def test_the_limit_is_that_of_the_format_and_not_pillows(monkeypatch, photo, tmp
     monkeypatch.setattr(pillow, "MAX_PIXELS", 1000)
     with pytest.raises(PictureError, match="too large"):
         reading.read(tmp_path / "a.png")
+
+
+def save_and_read(image, format_name, **options):
+    file = io.BytesIO()
+    image.save(file, format_name, **options)
+    return reading.read("a", file)
+
+
+@pytest.mark.parametrize("format_name", ["PNG", "JPEG", "TIFF", "WEBP", "AVIF"])
+def test_xmp_is_found_in_every_format(photo, format_name):
+    options, info = {"xmp": b"<x/>"}, PngInfo()
+    info.add_itxt("XML:com.adobe.xmp", "<x/>")
+    options |= {"PNG": {"pnginfo": info}, "TIFF": {"tiffinfo": {700: b"<x/>"}}}.get(format_name, {})
+    image = save_and_read(Image.fromarray(photo), format_name, **options)
+    assert Picture.from_image(image).metadata.xmp == b"<x/>"
+
+
+@pytest.mark.parametrize("format_name", ["PNG", "JPEG", "TIFF", "BMP"])
+def test_a_resolution_is_one_that_the_file_gives(photo, format_name):
+    image = Image.fromarray(photo)
+    said = Picture.from_image(save_and_read(image, format_name, dpi=(300, 150))).metadata.resolution
+    assert said == pytest.approx((300, 150), abs=0.02)
+    if format_name != "BMP":  # in which Pillow writes 96
+        assert Picture.from_image(save_and_read(image, format_name)).metadata.resolution is None
+
+
+def test_the_resolution_turns_with_the_picture(photo):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = save_and_read(Image.fromarray(photo), "PNG", exif=exif, dpi=(300, 150))
+    assert Picture.from_image(image).metadata.resolution == pytest.approx((150, 300), abs=0.02)
+
+
+def test_the_tags_of_tiff_that_describe_the_picture_are_kept_alone(photo):
+    image = save_and_read(Image.fromarray(photo), "TIFF", tiffinfo={270: "a description", 33432: "somebody"})
+    exif = Image.Exif()
+    exif.load(Picture.from_image(image).metadata.exif)
+    assert dict(exif) == {270: "a description", 33432: "somebody"}
+    assert Picture.from_image(save_and_read(Image.fromarray(photo), "TIFF")).metadata.exif is None
+
+
+@pytest.mark.parametrize("spread, gray", [(1, True), (2, True), (3, False)])
+def test_channels_that_differ_by_two_levels_are_gray(spread, gray):
+    rgb = np.full((300, 9, 3), 100, np.uint8)
+    rgb[290, 3, 1] += spread
+    assert Picture.from_image(Image.fromarray(rgb)).metadata.gray == gray
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+def test_opaque_alpha_is_dropped_and_what_is_transparent_is_smooth(photo, mode):
+    image = Image.fromarray(photo).convert(mode)
+    assert Picture.from_image(image).metadata.alpha is None
+    alpha = np.zeros(photo.shape[:2], np.uint8)
+    alpha[10:30, 10:30] = 7
+    image.putalpha(Image.fromarray(alpha))
+    colours = np.asarray(Picture.from_image(image).colours)
+    original = np.asarray(image.convert("L" if mode == "LA" else "RGB"))
+    assert np.array_equal(colours[alpha > 0], original[alpha > 0])
+    assert np.abs(np.diff(colours[:8].astype(int), axis=1)).max() <= 16
