@@ -36,7 +36,7 @@ def find(file: BinaryIO, chunks: dict[bytes, bytes]) -> Label | None:
     head = file.read(HEADER)
     at = head.find(b"colrnclx") if head[4:8] == b"ftyp" else -1
     content = head[at + 8 : at + 15] if at >= 0 else b""
-    return Label(*struct.unpack(">HHHB", content)) if len(content) == 7 else None
+    return Label(*struct.unpack(">HHH", content[:6]), content[6] >> 7) if len(content) == 7 else None
 
 
 def apply(label: Label | None, info: dict) -> None:

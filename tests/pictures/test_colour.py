@@ -126,6 +126,20 @@ def test_a_label_of_wide_gamut_becomes_a_profile_and_one_of_hdr_is_told(caplog):
     assert "HLG (CICP 9/18/0/1)" in caplog.text
 
 
+def test_labels_of_avif_are_read_too(photo, caplog):
+    file = io.BytesIO()
+    Image.fromarray(photo).save(file, "AVIF")
+    caplog.set_level("INFO", "pictures")
+    profile_of = {}
+    for primaries_and_curve in (1, 13), (12, 13), (9, 16):
+        content = bytearray(file.getvalue())
+        struct.pack_into(">HH", content, content.index(b"colrnclx") + 8, *primaries_and_curve)
+        image = reading.read("a.avif", io.BytesIO(content))
+        profile_of[primaries_and_curve] = Picture.from_image(image).metadata.icc
+    assert profile_of == {(1, 13): None, (12, 13): profiles.make(P3, None), (9, 16): None}
+    assert "PQ (CICP 9/16/" in caplog.text and caplog.text.count("left out") == 1
+
+
 def test_stripping_shows_the_same_colours_in_srgb(photo):
     image = Image.fromarray(photo)
     profile = profiles.make(P3, None)
