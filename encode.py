@@ -97,13 +97,13 @@ def encode(args, source, target, progress=False):
     cli.write(target, data)
     bpp = 8 * len(data) / (image.width * image.height)
     if args.target_bpp is not None and abs(bpp / args.target_bpp - 1) > 0.1:
-        logger.warning("%.4f bpp instead of %g: %s", bpp, args.target_bpp, why_missed(data, args.target_bpp))
+        logger.warning("%.4f bpp instead of %g: %s", bpp, args.target_bpp, why_missed(data, args))
     if progress:
         cli.tell(f"{target}: {len(data)} bytes, {bpp:.4f} bpp, {seconds:.2f} s", target)
     return bpp
 
 
-def why_missed(data, target_bpp):
+def why_missed(data, args):
     """Why the file `data` has not the bits per pixel that were asked for, in some words."""
     header, encoded = container.describe(data), container.unpack(data)
     bpp = {
@@ -113,11 +113,11 @@ def why_missed(data, target_bpp):
     }
     largest = max(bpp, key=bpp.get)
     numbers, number = encoded.setting.mode.numbers, encoded.setting.number
-    if bpp[largest] > target_bpp / 2:
+    if bpp[largest] > args.target_bpp / 2:
         return f"its {largest} alone takes {bpp[largest]:.4f}"
     if number in (numbers[0], numbers[-1]):
         return f"the quality is the {'lowest' if number == numbers[0] else 'highest'} there is"
-    return "there is no quality nearer to it"
+    return "the search moved it" if args.effort else "there is no quality nearer to it"
 
 
 def is_image(path):

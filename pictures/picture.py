@@ -70,8 +70,9 @@ def stripped(image: Image.Image) -> Image.Image:
     image, _ = extras.upright(image)
     image, icc = conversion.to_8_bit(image)
     colours, alpha = conversion.split(image)
-    result = conversion.to_srgb(colours, icc) if icc else colours.copy()
-    result.info = {"icc_profile": result.info["icc_profile"]} if "icc_profile" in result.info else {}
+    changed = conversion.to_srgb(colours, icc) if icc else colours
+    result = changed.copy()
+    result.info = {"icc_profile": icc} if icc and changed is colours else {}
     if alpha is not None:
         result.putalpha(alpha)
     return result

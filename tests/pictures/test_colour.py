@@ -151,5 +151,12 @@ def test_stripping_shows_the_same_colours_in_srgb(photo):
     assert np.abs(np.rot90(np.asarray(result)) - in_srgb(photo, profile)).max() <= 1
 
 
+def test_a_profile_that_cannot_be_used_is_not_stripped(photo):
+    image = Image.fromarray(photo)
+    image.putalpha(Image.linear_gradient("L").resize(image.size).point(lambda alpha: alpha // 9))
+    image.info |= {"icc_profile": b"no profile", "dpi": (300, 300)}
+    assert stripped(image).info == {"icc_profile": b"no profile"} and stripped(image).mode == "RGBA"
+
+
 def test_the_table_of_gray_rounds():
     assert np.array_equal(tone.table(1 << 16), np.rint(np.arange(1 << 16) / 257))
