@@ -79,11 +79,11 @@ def _read(path, file):
             opened.seek(0)
             image = Image.open(file or path)  # which Pillow keeps open for further frames
             label.apply(its_label, image.info)
-            is_deep = deep.holds(image)
+            rawmode = deep.rawmode_of(image)
             image.load()
             losses.tell(image, opened, its_label)
-            if is_deep:
-                _round(image, opened)
+            if rawmode:
+                image = _rounded(image, opened, rawmode)
             png.scale_key(image, chunks)
             return image
     except UnidentifiedImageError as error:
@@ -98,10 +98,10 @@ def _read(path, file):
         raise PictureError(f"{path}: the image is damaged ({error})") from error
 
 
-def _round(image, file):
-    """Give an image of 16 bits its rounded levels."""
+def _rounded(image, file, rawmode):
+    """The rounded levels of an image of 16 bits."""
     file.seek(0)
     low = Image.open(file)
     deep.let_low(low)
     low.load()
-    deep.round_with(image, low)
+    return deep.rounded(image, low, rawmode)

@@ -35,7 +35,7 @@ def in_srgb(rgb, profile):
     return np.asarray(image).astype(int)
 
 
-@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("channels", [2, 3, 4])
 def test_colours_of_16_bits_are_rounded(channels):
     image = read(png(DEEP[:, :, :channels], 16))
     assert np.array_equal(np.asarray(image), np.rint(DEEP[:, :, :channels] / 257))
@@ -55,6 +55,23 @@ def test_colours_of_16_bits_in_tiff_are_rounded():
     assert np.array_equal(np.asarray(reading.read("a.tif", io.BytesIO(content))), np.rint(rgb / 257))
 
 
+def test_colours_of_five_and_six_bits_are_those_of_pillow():
+    colours, header = (
+        RANDOM.integers(0, 65536, (8, 8)),
+        struct.pack("<IiiHHIIiiII", 40, 8, -8, 1, 16, 3, 128, 0, 0, 0, 0),
+    )
+    masks = struct.pack("<III", 0xF800, 0x7E0, 0x1F)
+    content = (
+        b"BM"
+        + struct.pack("<IHHI", 54 + 12 + 128, 0, 0, 66)
+        + header
+        + masks
+        + colours.astype("<u2").tobytes()
+    )
+    image = reading.read("a.bmp", io.BytesIO(content))
+    assert np.array_equal(np.asarray(image), np.asarray(Image.open(io.BytesIO(content))))
+
+
 def test_a_transparent_colour_of_16_bits_is_that_colour_alone():
     samples = DEEP[:, :, :3].copy()
     samples[0, :2] = [0x1234, 0x5678, 0x9ABC], [0x1235, 0x5678, 0x9ABC]
@@ -68,14 +85,16 @@ def test_a_key_that_no_pixel_has_makes_no_alpha():
     assert Picture.from_image(image).metadata.alpha is None
 
 
-@pytest.mark.parametrize("bits, channels", [(8, 1), (8, 3), (8, 4), (16, 1), (16, 3)])
+@pytest.mark.parametrize("bits, channels", [(8, 1), (8, 3), (8, 4), (16, 1), (16, 2), (16, 3)])
 def test_samples_in_proportion_to_light_become_those_of_srgb(bits, channels):
     levels = np.linspace(0, 1, 64)
     samples = np.rint(levels * (2**bits - 1)).astype(int).reshape(4, 16, 1).repeat(channels, 2)
     picture = Picture.from_image(read(png(samples, bits, gamma(1))))
     shown = np.where(levels <= 0.0031308, 12.92 * levels, 1.055 * levels ** (1 / 2.4) - 0.055) * 255
     gray = np.asarray(picture.colours.convert("RGB"))[:, :, 0].ravel()
-    seen = samples[:, :, -1].ravel() > 0 if channels == 4 else slice(None)  # what is transparent is filled
+    seen = (
+        samples[:, :, -1].ravel() > 0 if channels in (2, 4) else slice(None)
+    )  # what is transparent is filled
     assert np.abs(gray - shown)[seen].max() <= (0.5 if bits == 16 else 13) + 1e-6
     if channels == 4:
         alpha = np.asarray(Image.open(io.BytesIO(picture.metadata.alpha)))
