@@ -82,8 +82,9 @@ def _through_profile(image, icc):
 
 def is_gray(image: Image.Image) -> bool:
     """Whether all channels of an RGB image are nearly alike; band by band, as a whole copy may be large."""
-    bands = (pillow.crop(image, (0, top, image.width, top + BAND)) for top in range(0, image.height, BAND))
-    return all(_is_gray(*band.split()) for band in bands)
+    width, height = image.size
+    boxes = ((0, top, width, min(top + BAND, height)) for top in range(0, height, BAND))
+    return all(_is_gray(*pillow.crop(image, box).split()) for box in boxes)
 
 
 def _is_gray(red, green, blue):
