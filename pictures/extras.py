@@ -1,6 +1,7 @@
 """What goes with the colours of a picture: alpha, orientation, EXIF, XMP and resolution."""
 
 import io
+import logging
 
 from PIL import Image, ImageOps
 
@@ -16,11 +17,13 @@ EXIF_IFD, GPS_IFD = 34665, 34853
 # host and copyright.
 DESCRIPTIVE = (270, 271, 272, 305, 306, 315, 316, 33432)
 
+logger = logging.getLogger(__name__)
+
 
 def upright(image: Image.Image) -> tuple[Image.Image, bytes | None]:
     """The image with its EXIF orientation applied, and the bytes of its other EXIF tags or None.
 
-    EXIF that cannot be read is dropped, and so are those tags of a TIFF file that say how its pixels lie.
+    Drops EXIF that cannot be read, which is logged, and tags of a TIFF file that say how its pixels lie.
     """
     try:
         with pillow.limits():
@@ -32,6 +35,7 @@ def upright(image: Image.Image) -> tuple[Image.Image, bytes | None]:
     except MemoryError:
         raise
     except Exception:  # Pillow's reader can fail in any way on damaged bytes
+        logger.info("the EXIF data cannot be read and are left out")
         return image, None
 
 

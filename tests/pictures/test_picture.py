@@ -92,12 +92,14 @@ def test_alpha_of_another_size_is_refused_before_it_is_decoded(photo):
         picture.to_image(photo, Metadata(56, 40, alpha=file.getvalue()))
 
 
-def test_exif_that_cannot_be_read_is_left_behind(photo):
+def test_exif_that_cannot_be_read_is_left_behind_and_told(photo, caplog):
+    caplog.set_level("INFO", "pictures")
     for exif in b"Exif\0\0rubbish", b"Exif\0\0MM\0*":
         file = io.BytesIO()
         Image.fromarray(photo).save(file, "PNG", exif=exif)
         read = Picture.from_image(Image.open(file))
         assert read.metadata.exif is None and np.array_equal(read.colours, photo)
+    assert caplog.text.count("EXIF data cannot be read") == 2
 
 
 @pytest.mark.parametrize("exif", [b"rubbish", b"MM\0*"])
