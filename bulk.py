@@ -41,7 +41,16 @@ def main():
     from cluster import plan, pool
 
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # a worker has one core
-    names = ("input_path", "output_path", "decode", "quantize_mode", "quality", "target_bpp", "device")
+    names = (
+        "input_path",
+        "output_path",
+        "decode",
+        "quantize_mode",
+        "quality",
+        "target_bpp",
+        "lossless",
+        "device",
+    )
     task = plan.Task(**{name: getattr(args, name) for name in names})
     units, skipped = plan.units(task)
     done = list(pool.outcomes(task, units, args.address, args.workers)) if units else []

@@ -112,6 +112,7 @@ def add_rate_options(add: Callable) -> None:
     add("--quality", type=_quality, metavar="Q", help=quality)
     target = "bits per pixel of the whole file that variable mode comes near to, before --effort"
     add("--target_bpp", type=_target, metavar="X", help=target)
+    add("--lossless", action="store_true", help="keep the colours, in 8 bits, exactly")
 
 
 def positive(text: str) -> int:

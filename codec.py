@@ -13,16 +13,16 @@ from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
-from coding import container, order, tiles
+from coding import container, detail, order, tiles
 from coding.container import ContainerError, Encoded
 from coding.latents import Latents
 from coding.modes import Setting
-from coding.order import HYPER_STRIDE
-from coding.tiles import STRIDE, TILE
+from coding.tiles import STRIDE
+from engines import tiled
 from engines.model_file import ModelError
 from engines.pair import Decoder, Encoder
+from layers import choice, exact
 from pictures.picture import Picture, to_image
 
 DEFAULT_QUALITY = 5
@@ -34,29 +34,35 @@ def compress(
     *,
     quality: float | None = None,
     target_bpp: float | None = None,
+    lossless: bool = False,
     effort: int = 0,
-    decoder: Decoder | None = None,
     progress: bool = False,
 ) -> bytes:
     """Bytes of a `.encoded` file for a Pillow image of any mode and size.
 
     quality: 1 to 10, for a model of all rates, 5 if nothing is said; or target_bpp: bits per pixel that the
-    file comes near to, before refinement.
+    file comes near to, before refinement; or lossless: keep the colours, in 8 bits, exactly.
     effort: iterations of refinement, see `search.py`, which need the encoder's decoder.
     progress: show a bar on a terminal. The models' device is used.
     Raises pillow.PictureError for modes that have no RGB, container.ContainerError for pictures beyond the
-    format's limits, model_file.ModelError for a decoder that is not the encoder's, and ValueError for options
-    that contradict each other or the model.
+    format's limits, model_file.ModelError for a decoder that is needed and missing or not the encoder's, and
+    ValueError for options that contradict each other or the model.
     """
-    _check_options(encoder, quality, target_bpp, effort, decoder)
+    _check_options(encoder, quality, target_bpp, lossless, effort)
     container.check_size(*image.size)
     picture = Picture.from_image(image)
-    setting = _choose_setting(picture, encoder, quality, target_bpp)
+    if lossless:
+        setting = Setting(encoder.config.mode, encoder.config.mode.numbers[0])
+        return _pack(exact.separate(picture, exact.all_blocks(picture)), setting, encoder)
+    picture, setting, is_exact = _choose(picture, encoder, quality, target_bpp)
+    if is_exact:
+        return _pack(picture, setting, encoder)
     if effort:
-        stripes = _refined_stripes(picture, setting.t, encoder, decoder, effort, progress)
+        stripes = _refined_stripes(picture, setting.t, encoder, effort, progress)
     else:
-        stripes = _real_stripes(picture, setting.t, encoder, progress)
-    return _pack(picture, setting, encoder, encoder.coder.encode(stripes, setting.t))
+        stripes = tiled.real_stripes(picture, setting.t, encoder, progress)
+    payload = encoder.coder.encode(stripes, setting.t)
+    return _pack(picture, setting, encoder, payload, _detail(picture, setting, encoder, payload))
 
 
 def decompress(
@@ -73,16 +79,17 @@ def decompress(
     """
     encoded = unpack(data, decoder)
     metadata, t = encoded.metadata, encoded.setting.t
-    shape = rows, columns = _shape_of(metadata)
-    rgb = np.empty((rows * STRIDE, columns * STRIDE, 3), np.uint8)
+    rows, columns = tiled.shape_of(metadata)
+    rgb, top = np.empty((rows * STRIDE, columns * STRIDE, 3), np.uint8), 0
     stripes = (latents.y for latents in decode_latents(encoded, decoder))  # each (h, w, K), quantized
-    with tiles.bar(tiles.count(shape), progress) as bar:
-        top = 0
-        for y, own in tiles.with_margins(stripes, tiles.SYNTHESIS_HALO):
-            part = synthesise(y, own, t, decoder, bar, gray=metadata.gray)
-            rgb[top : top + len(part)] = part
-            top += len(part)
-    return to_image(rgb[: metadata.height, : metadata.width], metadata)
+    parts = tiled.pixel_stripes(stripes, metadata, t, decoder, progress)
+    for part in parts if encoded.setting.step is None else _with_detail(parts, encoded):
+        rgb[top : top + len(part)] = part
+        top += len(part)
+    rgb = rgb[: metadata.height, : metadata.width]
+    if metadata.layer is not None:
+        exact.put(rgb, metadata.layer, is_all=not encoded.payload)
+    return to_image(rgb, metadata)
 
 
 def unpack(data: bytes, decoder: Decoder) -> Encoded:
@@ -100,92 +107,33 @@ def unpack(data: bytes, decoder: Decoder) -> Encoded:
 
 
 def decode_latents(encoded: Encoded, decoder: Decoder) -> Iterator[Latents]:
-    """The quantized latents in the payload of a file, stripe by stripe; raises entropy.PayloadError."""
-    return decoder.coder.decode(encoded.payload, _shape_of(encoded.metadata), encoded.setting.t)
+    """The quantized latents in the payload of a file, stripe by stripe; raises entropy.PayloadError.
 
-
-def analyse(
-    picture: Picture,
-    rows: slice,
-    t: float,
-    encoder: Encoder,
-    bar: tqdm,
-    tile: int = TILE,
-) -> Latents:
-    """The real latents of some rows of latents of a picture at rate t; rows: from a multiple of 4.
-
-    bar: is moved by one for each tile.
-    tile: latents to a side of what the transform sees at a time, without its margin, a multiple of 4.
+    There are none where the exact layer is all of the picture.
     """
-    shape = _, columns = _shape_of(picture.metadata)
-    y = np.empty((rows.stop - rows.start, columns, encoder.config.channels), np.float32)
-    hyper_shape = (-(-side // HYPER_STRIDE) for side in y.shape[:2])
-    z = np.empty((*hyper_shape, encoder.config.entropy_widths[0]), np.float32)
-    for part in tiles.split(rows, shape, tiles.ANALYSIS_HALO, tile):
-        pixels = picture.window(*tiles.in_pixels(part.window))
-        outputs = encoder.transform(tiles.to_input(pixels) / np.float32(255), t)
-        y_part, z_part = map(tiles.from_output, outputs)
-        y[part.tile] = y_part[part.tile_in_window]
-        z[tiles.in_hyper(part.tile)] = z_part[tiles.in_hyper(part.tile_in_window)]
-        bar.update()
-    return Latents(y, z)
+    if encoded.metadata.layer is not None and not encoded.payload:
+        return iter(())
+    return decoder.coder.decode(encoded.payload, tiled.shape_of(encoded.metadata), encoded.setting.t)
 
 
-def synthesise(
-    y: np.ndarray,
-    rows: slice,
-    t: float,
-    decoder: Decoder,
-    bar: tqdm,
-    gray: bool = False,
-    tile: int = TILE,
-) -> np.ndarray:
-    """Pixels uint8 (16 h, 16 w, 3) of h rows of quantized latents y (H, w, K) at rate t.
-
-    gray: make them gray; bar, tile: as of `analyse`.
-    """
-    rgb = np.empty(((rows.stop - rows.start) * STRIDE, y.shape[1] * STRIDE, 3), np.uint8)
-    for part in tiles.split(rows, y.shape[:2], tiles.SYNTHESIS_HALO, tile):
-        (x,) = decoder.transform(tiles.to_input(y[part.window]), t)
-        x = tiles.from_output(x)[tiles.in_pixels(part.tile_in_window)]
-        if gray:
-            x = x.mean(2, keepdims=True)
-        rgb[tiles.in_pixels(part.tile)] = np.rint(x * 255).clip(0, 255)
-        bar.update()
-    return rgb
-
-
-def _shape_of(metadata):
-    """Rows and columns of the latents of a picture."""
-    return tuple(-(-side // STRIDE) for side in (metadata.height, metadata.width))
-
-
-def _real_stripes(picture, t, encoder, progress=False) -> Iterator[Latents]:
-    """The real latents of each stripe of a picture."""
-    shape = _shape_of(picture.metadata)
-    with tiles.bar(tiles.count(shape), progress) as bar:
-        for rows in order.stripes(*shape):
-            yield analyse(picture, rows, t, encoder, bar)
-
-
-def _refined_stripes(picture, t, encoder, decoder, effort, progress) -> Iterator[Latents]:
+def _refined_stripes(picture, t, encoder, effort, progress) -> Iterator[Latents]:
     """The same after `effort` iterations of the search."""
     from networks import search  # which needs PyTorch
 
-    shape, no_bar = _shape_of(picture.metadata), tiles.bar(0, progress=False)
+    shape, no_bar = tiled.shape_of(picture.metadata), tiles.bar(0, progress=False)
     with tiles.bar(effort * tiles.count(shape, search.TILE), progress) as bar:
         for rows in order.stripes(*shape):
             wide = tiles.widened(rows, shape[0], tiles.SYNTHESIS_HALO)
-            latents = analyse(picture, wide, t, encoder, no_bar)
-            cost = search.Cost(latents.z, wide.start, t, picture, encoder, decoder)
+            latents = tiled.analyse(picture, wide, t, encoder, no_bar)
+            cost = search.Cost(latents.z, wide.start, t, picture, encoder)
             yield search.refine(
                 latents, slice(rows.start - wide.start, rows.stop - wide.start), cost, effort, bar
             )
 
 
-def _check_options(encoder, quality, target_bpp, effort, decoder):
-    if quality is not None and target_bpp is not None:
-        raise ValueError("a quality and a target of bits per pixel contradict each other")
+def _check_options(encoder, quality, target_bpp, lossless, effort):
+    if (quality is not None) + (target_bpp is not None) + lossless > 1:
+        raise ValueError("a quality, a target of bits per pixel and a lossless file contradict each other")
     if encoder.config.mode.is_fixed and not (quality is None and target_bpp is None):
         raise ValueError(
             f"a model of {encoder.config.mode.name} mode has one rate: no quality can be asked for"
@@ -194,44 +142,85 @@ def _check_options(encoder, quality, target_bpp, effort, decoder):
         raise ValueError("the quality must be from 1 to 10")
     if target_bpp is not None and not target_bpp > 0:
         raise ValueError("the target of bits per pixel must be positive")
-    if effort and decoder is None:
-        raise ValueError("effort needs the decoder")
-    if effort and decoder.id != encoder.decoder_id:
-        raise ModelError("the decoder is not the one that this encoder was trained with")
+    number = encoder.config.mode.number(quality or DEFAULT_QUALITY)
+    if encoder.decoder is None and (effort or number in encoder.config.mode.detailed):
+        raise ModelError("this quality or effort needs decoder.model, which is not beside encoder.model")
 
 
-def _pack(picture, setting, encoder, payload):
-    return container.pack(Encoded(setting, encoder.decoder_id, picture.metadata, payload))
+def _pack(picture, setting, encoder, payload=b"", detail=b""):
+    return container.pack(Encoded(setting, encoder.decoder_id, picture.metadata, payload, detail))
 
 
-def _choose_setting(picture, encoder, quality, target_bpp):
+def _choose(picture, encoder, quality, target_bpp):
+    """The picture with its exact layer, the setting that is asked for, and whether all is in the layer."""
+    setting = _setting(picture, encoder, quality, target_bpp)
+    mask = choice.choose(picture, setting.t, encoder)
+    layered = exact.separate(picture, mask)
+    if target_bpp is None or not mask.any():
+        return layered, setting, mask.all()
+    if _bytes_for_payload(layered, encoder, target_bpp) < 0:  # the transforms keep to the target
+        return picture, setting, False
+    return layered, setting if mask.all() else _setting(layered, encoder, None, target_bpp), mask.all()
+
+
+def _setting(picture, encoder, quality, target_bpp):
     """The setting that is asked for."""
     mode = encoder.config.mode
     if target_bpp is None:
         return Setting(mode, mode.number(quality or DEFAULT_QUALITY))
-    size = target_bpp * picture.metadata.width * picture.metadata.height / 8
-    besides_payload = len(_pack(picture, Setting(mode, mode.numbers[0]), encoder, payload=b""))
-    return Setting(mode, _number_of_size(size - besides_payload, picture, encoder))
+    return Setting(mode, _number_of_size(_bytes_for_payload(picture, encoder, target_bpp), picture, encoder))
+
+
+def _bytes_for_payload(picture, encoder, target_bpp):
+    """How many a file may have that comes near to the target."""
+    besides = len(_pack(picture, Setting(encoder.config.mode, encoder.config.mode.numbers[0]), encoder))
+    return target_bpp * picture.metadata.width * picture.metadata.height / 8 - besides
 
 
 def _number_of_size(size, picture, encoder):
-    """The number of the rate whose payload comes nearest to `size` bytes.
+    """The number of the rate whose payload and detail layer come nearest to `size` bytes.
 
     Code lengths find it: those of the initial probabilities. One payload tells how much less the adaptive
-    models need.
+    models need. Where the finest rate is too small, detail layers are tried.
     """
     mode, coder = encoder.config.mode, encoder.coder
 
     @functools.cache
     def estimate(number):
         t = mode.rate(number)
-        stripes = _real_stripes(picture, t, encoder)
-        return sum(bits.sum() for latents in stripes for bits in coder.code_lengths(latents, t)) / 8
+        return sum(coder.measure(latents, t).bits for latents in tiled.real_stripes(picture, t, encoder)) / 8
 
-    number = _nearest(mode.numbers, estimate, size)
+    def with_detail(number):
+        return len(payload) + len(_detail(picture, Setting(mode, number), encoder, payload))
+
+    number = _nearest(mode.rates, estimate, size)
     t = mode.rate(number)
-    needed = len(coder.encode(_real_stripes(picture, t, encoder), t))
-    return _nearest(mode.numbers, estimate, size * estimate(number) / needed)
+    payload = coder.encode(tiled.real_stripes(picture, t, encoder), t)
+    number = _nearest(mode.rates, estimate, size * estimate(number) / len(payload))
+    if number == mode.rates[-1] and mode.detailed and encoder.decoder:
+        t = mode.rate(number)
+        payload = coder.encode(tiled.real_stripes(picture, t, encoder), t)
+        return _nearest(mode.numbers[number:], functools.cache(with_detail), size)
+    return number
+
+
+def _detail(picture, setting, encoder, payload):
+    """The detail layer that a setting asks for, of what a payload lacks of the picture."""
+    if setting.step is None:
+        return b""
+    shape = tiled.shape_of(picture.metadata)
+    stripes = (latents.y for latents in encoder.coder.decode(payload, shape, setting.t))
+    pixels = tiled.pixel_stripes(stripes, picture.metadata, setting.t, encoder.decoder)
+    return detail.encode(tiled.lacking(picture, pixels), setting.step)
+
+
+def _with_detail(parts, encoded):
+    """The pixels, uint8 (16 h, 16 w, 3), of each stripe with what the detail layer adds to them."""
+    rows, columns = tiled.shape_of(encoded.metadata)
+    channels = 1 if encoded.metadata.gray else 3
+    shapes = [((s.stop - s.start) * STRIDE, columns * STRIDE, channels) for s in order.stripes(rows, columns)]
+    for part, lacking in zip(parts, detail.decode(encoded.detail, shapes, encoded.setting.step)):
+        yield np.rint(part + lacking).clip(0, 255).astype(np.uint8)
 
 
 def _nearest(numbers, size_at, size):

@@ -4,6 +4,7 @@ python3 encode.py --input_path=photo.jpg --output_path=photo.encoded
 python3 encode.py --input_path=photo.jpg --output_path=photo.encoded --quality=3
 python3 encode.py --input_path=photo.jpg --output_path=photo.encoded --target_bpp=0.5
 python3 encode.py --input_path=photo.jpg --output_path=photo.encoded --quantize_mode=hard --effort=50
+python3 encode.py --input_path=drawing.png --output_path=drawing.encoded --lossless
 python3 encode.py --input_path=photos/ --output_path=encoded/ --jobs=4
 convert photo.png ppm:- | python3 encode.py --input_path=- --output_path=- > photo.encoded
 """
@@ -12,7 +13,6 @@ import argparse
 import functools
 import io
 import logging
-import os
 import time
 
 import batch
@@ -56,28 +56,28 @@ def parse_args():
 
 
 @functools.cache
-def load(path, device, engine, with_decoder):
-    """The encoder in `path`, and the decoder beside it where that is asked for."""
+def load(path, device, engine):
+    """The encoder in `path`."""
     from engines import pair
 
-    encoder = pair.Encoder.load(path, device, engine)
-    beside = os.path.join(os.path.dirname(path), "decoder.model")
-    return encoder, pair.Decoder.load(beside, device, engine) if with_decoder else None
+    return pair.Encoder.load(path, device, engine)
 
 
-def models(args):
-    """The encoder that is asked for, and its decoder if there is a search; raises UserError."""
+def model(args):
+    """The encoder that is asked for, with its decoder if there is a search; raises UserError."""
     from engines import pair
 
     path = args.encoder_path or pair.shipped(args.quantize_mode or "variable", "encoder")
     engine = "torch" if args.effort and args.engine == "auto" else args.engine
-    encoder, decoder = load(path, cli.pick_device(args.device), engine, args.effort > 0)
+    encoder = load(path, cli.pick_device(args.device), engine)
     mode = encoder.config.mode
     if args.quantize_mode not in (None, mode.name):
         raise cli.UserError(f"{path} is a model for --quantize_mode={mode.name}")
     if mode.is_fixed and (args.quality is not None or args.target_bpp is not None):
         raise cli.UserError("--quality and --target_bpp need --quantize_mode=variable")
-    return encoder, decoder
+    if args.effort and encoder.decoder is None:
+        raise cli.UserError(f"{path}: --effort needs decoder.model beside it")
+    return encoder
 
 
 def encode(args, source, target, progress=False):
@@ -89,10 +89,10 @@ def encode(args, source, target, progress=False):
     image = reading.read(source, file, args.tolerant)
     if args.strip:
         image = picture.stripped(image)
-    encoder, decoder = models(args)
-    options = {"quality": args.quality, "target_bpp": args.target_bpp, "effort": args.effort}
+    encoder = model(args)
+    options = {name: getattr(args, name) for name in ("quality", "target_bpp", "lossless", "effort")}
     began = time.perf_counter()
-    data = codec.compress(image, encoder, **options, decoder=decoder, progress=progress)
+    data = codec.compress(image, encoder, **options, progress=progress)
     seconds = time.perf_counter() - began
     cli.write(target, data)
     bpp = 8 * len(data) / (image.width * image.height)
@@ -106,15 +106,13 @@ def encode(args, source, target, progress=False):
 def why_missed(data, args):
     """Why the file `data` has not the bits per pixel that were asked for, in some words."""
     header, encoded = container.describe(data), container.unpack(data)
-    bpp = {
-        name.removesuffix("_bytes"): 8 * count / (header["width"] * header["height"])
-        for name, count in header.items()
-        if name.endswith("_bytes") and name != "payload_bytes"
-    }
-    largest = max(bpp, key=bpp.get)
     numbers, number = encoded.setting.mode.numbers, encoded.setting.number
-    if bpp[largest] > args.target_bpp / 2:
-        return f"its {largest} alone takes {bpp[largest]:.4f}"
+    largest = max(("alpha", "icc", "exif", "xmp"), key=lambda name: header[f"{name}_bytes"])
+    its_bpp = 8 * header[f"{largest}_bytes"] / (header["width"] * header["height"])
+    if its_bpp > args.target_bpp / 2:
+        return f"its {largest} alone takes {its_bpp:.4f}"
+    if not encoded.payload:
+        return "it keeps all pixels exactly"
     if number in (numbers[0], numbers[-1]):
         return f"the quality is the {'lowest' if number == numbers[0] else 'highest'} there is"
     return "the search moved it" if args.effort else "there is no quality nearer to it"
@@ -130,7 +128,7 @@ def is_image(path):
 def main():
     args = parse_args()
     if batch.is_many(args.input_path):
-        models(args)  # which must be there before anything is begun
+        model(args)  # which must be there before anything is begun
         jobs = batch.plan(args.input_path, args.output_path, is_image, "{}.encoded".format)
         batch.run(jobs, functools.partial(encode, args), args)
     else:

@@ -17,7 +17,7 @@ class Task:
     input_path, output_path: of folders, paths or URLs
     decode: restore instead of compress
     quantize_mode: "hard", "soft" or "variable"
-    quality, target_bpp: as of `codec.compress`
+    quality, target_bpp, lossless: as of `codec.compress`
     device: "cpu" or "cuda"
     """
 
@@ -27,6 +27,7 @@ class Task:
     quantize_mode: str = "variable"
     quality: float | None = None
     target_bpp: float | None = None
+    lossless: bool = False
     device: str = "cpu"
 
 

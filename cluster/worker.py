@@ -102,7 +102,7 @@ class Worker:
             mode = container.unpack(content).setting.mode.name
             return writing.to_png(codec.decompress(content, self._model(mode, "decoder")))
         encoder = self._model(self._task.quantize_mode, "encoder")
-        rate = {"quality": self._task.quality, "target_bpp": self._task.target_bpp}
+        rate = {name: getattr(self._task, name) for name in ("quality", "target_bpp", "lossless")}
         return codec.compress(reading.read(name, io.BytesIO(content)), encoder, **rate)
 
     def _model(self, mode, kind):

@@ -6,13 +6,15 @@
          5     1  mode: 0 hard, 1 soft, 3 variable
          6     1  number of the rate; in hard and soft mode B
          7     1  flags: 1 gray picture, 2 stored as one channel, 4 alpha, 8 ICC profile, 16 EXIF,
-                  32 XMP, 64 resolution
+                  32 XMP, 64 resolution, 128 exact layer
          8     4  width in pixels
         12     4  height in pixels
         16     8  id of the decoder this file needs
-        24        for each of alpha, ICC, EXIF, XMP and resolution that is flagged: length (4), content;
-                  alpha is a PNG file, resolution two float32, the others are deflated
-                  payload, up to the last four bytes
+        24        for each of alpha, ICC, EXIF, XMP, resolution and exact layer that is flagged: length (4),
+                  content; alpha is a PNG file, resolution two float32, the layer that of `layers/exact.py`,
+                  the others are deflated
+                  where the number has a detail layer: length (4), code of `detail.py`
+                  payload, up to the last four bytes; none if all blocks are in the exact layer
         -4     4  CRC-32 of everything before it
 
 This module knows bytes only: no image, no model. `codec.py` gives the fields their meaning.
@@ -35,8 +37,7 @@ MAX_METADATA = 16 << 20  # bytes of an inflated ICC profile, EXIF or XMP block
 _HEADER = struct.Struct("<4sBBBBII8s")
 _MODES = {mode.code: mode for mode in MODES.values()}
 _GRAY, _ONE_CHANNEL = 1, 2
-_CHUNKS = {"alpha": 4, "icc": 8, "exif": 16, "xmp": 32, "resolution": 64}
-_ALL_FLAGS = 127
+_CHUNKS = {"alpha": 4, "icc": 8, "exif": 16, "xmp": 32, "resolution": 64, "layer": 128}
 _DEFLATED = ("icc", "exif", "xmp")
 _RESOLUTION = struct.Struct("<ff")
 
@@ -47,12 +48,12 @@ class ContainerError(UserError):
 
 @dataclasses.dataclass(frozen=True)
 class Metadata:
-    """What a file says of its picture besides the colours.
+    """What a file says of its picture besides the payload.
 
     width, height: in pixels.
     gray: the picture has no colour; one_channel: it came as, and is returned as, a single channel.
     alpha: PNG file of the alpha plane; icc, exif, xmp: their bytes; resolution: pixels per inch, across and
-    down. Each may be missing.
+    down; layer: the exact layer. Each may be missing.
     """
 
     width: int
@@ -64,16 +65,18 @@ class Metadata:
     exif: bytes | None = None
     xmp: bytes | None = None
     resolution: tuple[float, float] | None = None
+    layer: bytes | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Encoded:
-    """Everything a `.encoded` file holds; decoder_id: 8 bytes."""
+    """Everything a `.encoded` file holds; decoder_id: 8 bytes; detail: where the setting has such a layer."""
 
     setting: Setting
     decoder_id: bytes
     metadata: Metadata
     payload: bytes
+    detail: bytes | None = None
 
 
 def check_size(width: int, height: int) -> None:
@@ -105,6 +108,8 @@ def pack(encoded: Encoded) -> bytes:
     )
     for name, content in chunks.items():
         body += _pack_chunk(name, content)
+    if setting.step:
+        body += _pack_chunk("detail", encoded.detail)
     body += encoded.payload
     return body + struct.pack("<I", zlib.crc32(body))
 
@@ -130,7 +135,7 @@ def unpack(data: bytes) -> Encoded:
         raise ContainerError(f"the file has format version {version}; this program reads version {VERSION}")
     if zlib.crc32(data[:-4]) != struct.unpack("<I", data[-4:])[0]:
         raise ContainerError("the file is damaged or truncated (checksum mismatch)")
-    if code not in _MODES or number not in _MODES[code].numbers or flags & ~_ALL_FLAGS:
+    if code not in _MODES or number not in _MODES[code].numbers:
         raise ContainerError("the file uses features this program does not know")
     check_size(width, height)
 
@@ -139,7 +144,10 @@ def unpack(data: bytes) -> Encoded:
         if flags & flag:
             chunks[name], position = _read_chunk(name, data, position, end)
     metadata = Metadata(width, height, bool(flags & _GRAY), bool(flags & _ONE_CHANNEL), **chunks)
-    return Encoded(Setting(_MODES[code], number), decoder_id, metadata, bytes(data[position:end]))
+    setting, detail = Setting(_MODES[code], number), None
+    if setting.step:
+        detail, position = _read_chunk("detail", data, position, end)
+    return Encoded(setting, decoder_id, metadata, bytes(data[position:end]), detail)
 
 
 def _read_chunk(name, data, position, end):
@@ -197,6 +205,7 @@ def describe(data: bytes) -> dict:
         "payload_bytes": len(encoded.payload),
         **{f"{name}_bytes": len(getattr(metadata, name) or b"") for name in _CHUNKS if name != "resolution"},
         "resolution": metadata.resolution and [round(value, 3) for value in metadata.resolution],
+        "detail_bytes": len(encoded.detail or b""),
         "bytes": len(data),
         "bpp": round(8 * len(data) / (metadata.width * metadata.height), 4),
     }

@@ -51,6 +51,30 @@ class Latents:
     z: np.ndarray
 
 
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """What coding latents comes to.
+
+    bits_y, bits_z: code lengths at each position of y, float64 (h, w), and of z, (ceil(h/4), ceil(w/4)).
+    y: (h, w, K), quantized.
+    """
+
+    bits_y: np.ndarray
+    bits_z: np.ndarray
+    y: np.ndarray
+
+    @property
+    def bits(self) -> float:
+        """Of everything."""
+        return self.bits_y.sum() + self.bits_z.sum()
+
+    def bits_per_position(self) -> np.ndarray:
+        """Bits, float64 (h, w), where latents share those of the position of z that stands for them."""
+        rows, columns = self.bits_y.shape
+        shared = np.kron(self.bits_z, np.ones((HYPER_STRIDE, HYPER_STRIDE)))[:rows, :columns]
+        return self.bits_y + shared / HYPER_STRIDE**2
+
+
 def _level(log_scale):
     """Level, int (n,), of log2 scales of any shape; negative where nothing but zero is coded."""
     return np.rint((log_scale.ravel() - LEAST_LOG_SCALE) * LEVELS_PER_OCTAVE - 0.5).astype(np.int32)
@@ -252,11 +276,10 @@ def _walk(entropy_model, z, shape, t):
     return Walk(entropy_model, z, shape, t, band=max(2, BAND // shape[1] // 2 * 2))
 
 
-def _code_latents(entropy_model, kind, y, z, t) -> Iterator[Coded]:
-    """What is coded of real latents y (h, w, K), group by group, after quantized z."""
+def _code_latents(entropy_model, kind, y, walk) -> Iterator[Coded]:
+    """What is coded of real latents y (h, w, K), group by group of a walk, which then has them quantized."""
     ends = np.cumsum(entropy_model.slices)[:-1]
     slices = np.split(_rows(y), ends, 1)
-    walk = _walk(entropy_model, z, y.shape[:2], t)
     for group in walk:
         distance = kind.round(group.of(slices) - group.mean, group.mean, group.log_scale)
         choice = kind.choose(group)
@@ -269,7 +292,8 @@ def _code(entropy_model, kind, latents, t) -> Iterator[Coded]:
     """What is coded of real latents at rate t, in coding order: z, then y."""
     hyper, z = _code_hyper(entropy_model, latents.z, t)
     yield hyper
-    yield from _code_latents(entropy_model, kind, latents.y, z, t)
+    walk = _walk(entropy_model, z, latents.y.shape[:2], t)
+    yield from _code_latents(entropy_model, kind, latents.y, walk)
 
 
 def symbols(
@@ -337,18 +361,17 @@ class LatentCoder:
             walk.put(group, _read(reader, self.kind.choose(group), group.mean, limits[group.step.slice]))
         return Latents(walk.latents(), z.astype(np.float32))
 
-    def code_lengths(self, latents: Latents, t: float) -> tuple[np.ndarray, np.ndarray]:
-        """Bits at each position of y, float64 (h, w), and of z, (ceil(h/4), ceil(w/4)).
+    def measure(self, latents: Latents, t: float) -> Measured:
+        """What coding a stripe of latents, real or quantized, comes to.
 
-        latents: of a stripe, real or quantized. The bits are those of the initial probabilities: the adaptive
-        models need mostly a little less.
+        The bits are those of the initial probabilities: the adaptive models need mostly a little less.
         """
         hyper, z = _code_hyper(self.entropy_model, latents.z, t)
         shape, bits_z = latents.y.shape[:2], self._bits(hyper).reshape(latents.z.shape[:2])
-        bits_y = np.zeros(shape[0] * shape[1])
-        for coded in _code_latents(self.entropy_model, self.kind, latents.y, z, t):
+        bits_y, walk = np.zeros(shape[0] * shape[1]), _walk(self.entropy_model, z, shape, t)
+        for coded in _code_latents(self.entropy_model, self.kind, latents.y, walk):
             bits_y[coded.positions] += self._bits(coded)
-        return bits_y.reshape(shape), bits_z
+        return Measured(bits_y.reshape(shape), bits_z, walk.latents())
 
     def _bits(self, coded):
         """Bits, float64 (P,), at each position."""

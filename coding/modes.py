@@ -1,13 +1,15 @@
 """The modes of the codec: the one table of what differs between them, and the rates that each has.
 
 The rate t says how fine the quantization is: the step is 2^-t, so that one more of t halves it. A file's
-header holds the number of its rate. Hard and soft mode have one rate, t = 0, whose number is B. Light:
-`decode.py --info` needs this table and no packages.
+header holds the number of its rate. Hard and soft mode have one rate, t = 0, whose number is B. The last
+numbers of variable mode have the rate of the last one before them, and a detail layer whose quantization
+becomes finer. Light: `decode.py --info` needs this table and no packages.
 """
 
 import dataclasses
 
 RATES_PER_HALVING = 64  # numbers from one step to the step half as large
+FIRST_STEP, STEPS_PER_HALVING = 16.0, 18  # of the detail layer: its coarsest step, in levels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,8 +21,9 @@ class Mode:
     lambda_: weight of the distortion in the loss at t = 0, in bits per pixel for a squared error of one gray
     level.
     latents: how latents become integers, see `latents.KINDS`.
-    numbers: the numbers of its rates, coarsest first; lowest_rate: t of the first.
+    numbers: all numbers, coarsest first; lowest_rate: t of the first.
     folder: of the shipped models, in models/.
+    detailed: the last of the numbers, which have a detail layer.
     """
 
     name: str
@@ -31,6 +34,12 @@ class Mode:
     numbers: range
     lowest_rate: float
     folder: str
+    detailed: range = range(0)
+
+    @property
+    def rates(self) -> range:
+        """The numbers without detail layer, each of which has a rate of its own."""
+        return range(self.numbers.start, self.numbers.stop - len(self.detailed))
 
     @property
     def is_fixed(self) -> bool:
@@ -38,7 +47,7 @@ class Mode:
         return len(self.numbers) == 1
 
     def rate(self, number):
-        """The rate t, a multiple of 1/64, of one of `numbers`, or of a tensor of them."""
+        """The rate t, a multiple of 1/64, of one of the numbers `rates`, or of a tensor of them."""
         return self.lowest_rate + (number - self.numbers.start) / RATES_PER_HALVING
 
     def number(self, quality: float) -> int:
@@ -78,6 +87,7 @@ MODES = {
             numbers=range(241),
             lowest_rate=-1.25,
             folder="model_variable",
+            detailed=range(209, 241),
         ),
     )
 }
@@ -94,4 +104,11 @@ class Setting:
     @property
     def t(self) -> float:
         """The rate."""
-        return self.mode.rate(self.number)
+        return self.mode.rate(min(self.number, self.mode.rates[-1]))
+
+    @property
+    def step(self) -> float | None:
+        """The quantization step of the detail layer, in levels, or None where there is none."""
+        if self.number not in self.mode.detailed:
+            return None
+        return FIRST_STEP * 2 ** ((self.mode.detailed.start - self.number) / STEPS_PER_HALVING)

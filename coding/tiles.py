@@ -11,7 +11,7 @@ from coding import order
 from coding.order import HYPER_STRIDE
 
 STRIDE = 16  # pixels to a side of one position of the latents
-TILE = 64  # latents a side, 1024 pixels
+TILE = 96  # latents a side, 1536 pixels
 # Latents a side, multiples of 4. A latent depends on pixels up to 177 away, and one of z on 48 more; a pixel
 # depends on latents up to 9.25 away.
 ANALYSIS_HALO, SYNTHESIS_HALO = 16, 12

@@ -5,8 +5,10 @@ An engine is a module with `Transform(model_file, device)`, whose instances are 
 """
 
 import dataclasses
+import functools
 import importlib.util
 import os
+from collections.abc import Callable
 
 from coding import modes
 from coding.config import ModelConfig
@@ -39,8 +41,22 @@ class _Half:
         self.file.save(path)
 
 
+@dataclasses.dataclass(frozen=True)
 class Encoder(_Half):
-    """All that compressing needs."""
+    """All that compressing needs.
+
+    load_decoder: gives the Decoder, which the search and the choice of layers need; None if there is none.
+    """
+
+    load_decoder: Callable[[], "Decoder"] | None = None
+
+    @functools.cached_property
+    def decoder(self) -> "Decoder | None":
+        """The decoder that was trained with it, loaded when it is first asked for; raises ModelError."""
+        decoder = self.load_decoder and self.load_decoder()
+        if decoder and decoder.id != self.decoder_id:
+            raise ModelError("the decoder is not the one that this encoder was trained with")
+        return decoder
 
     @property
     def decoder_id(self) -> bytes:
@@ -56,9 +72,12 @@ class Encoder(_Half):
     def load(cls, path: str, device: str = "cpu", engine: str = "auto") -> "Encoder":
         """Read `path`; raises ModelError for anything else than such a file, and UserError.
 
+        Its decoder is the file decoder.model in the same folder.
         engine: "onnx"; "torch", which the search and GPUs need; or "auto", the former on the CPU.
         """
-        return cls(*_load(path, "encoder", device, engine))
+        beside = os.path.join(os.path.dirname(path), "decoder.model")
+        load_decoder = functools.partial(Decoder.load, beside, device, engine)
+        return cls(*_load(path, "encoder", device, engine), load_decoder if os.path.exists(beside) else None)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,8 +3,9 @@
 import numpy as np
 
 import codec
-from coding.order import HYPER_STRIDE
+from engines import tiled
 from engines.pair import Decoder
+from layers import exact
 
 
 def bits_per_position(data: bytes, decoder: Decoder) -> np.ndarray:
@@ -13,18 +14,17 @@ def bits_per_position(data: bytes, decoder: Decoder) -> np.ndarray:
     data: bytes of the file
     decoder: that it needs
 
-    Code lengths under the initial probabilities: the adaptive models adapt, so that the sum is near the size
-    of the payload and not equal to it. Raises what codec.decompress raises.
+    The blocks of an exact layer share its bits, and all blocks those of a detail layer. Other bits are code
+    lengths under the initial probabilities: the adaptive models adapt, so that their sum is near the size of
+    the payload and not equal to it. Raises what codec.decompress raises.
     """
     encoded = codec.unpack(data, decoder)
-    stripes = codec.decode_latents(encoded, decoder)
-    return np.concatenate([_of_stripe(latents, encoded.setting.t, decoder) for latents in stripes])
-
-
-def _of_stripe(latents, t, decoder):
-    """Bits (h, w) of the positions of a stripe."""
-    bits, hyper_bits = decoder.coder.code_lengths(latents, t)
-    # One position of z stands for a square of latents, which share its bits.
-    rows, columns = bits.shape
-    shared = np.kron(hyper_bits, np.ones((HYPER_STRIDE, HYPER_STRIDE)))[:rows, :columns]
-    return bits + shared / HYPER_STRIDE**2
+    t, coder, metadata = encoded.setting.t, decoder.coder, encoded.metadata
+    stripes = [
+        coder.measure(latents, t).bits_per_position() for latents in codec.decode_latents(encoded, decoder)
+    ]
+    bits = np.concatenate(stripes) if stripes else np.zeros(tiled.shape_of(metadata))
+    if metadata.layer is not None:
+        mask = exact.mask_of(metadata.layer, metadata.width, metadata.height)
+        bits[mask] += 8 * len(metadata.layer) / mask.sum()
+    return bits + 8 * len(encoded.detail or b"") / bits.size

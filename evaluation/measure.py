@@ -238,9 +238,7 @@ class _Subject:
         """The rivals.File of ours, and its decoded picture."""
         encoder, decoder = _pair(trial.mode, self.plan.device, trial.engine)
         began = time.perf_counter()
-        data = codec.compress(
-            self.image, encoder, quality=trial.quality, effort=trial.effort, decoder=decoder
-        )
+        data = codec.compress(self.image, encoder, quality=trial.quality, effort=trial.effort)
         encoded = time.perf_counter()
         decoded = codec.decompress(data, decoder)
         ended = time.perf_counter()

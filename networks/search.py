@@ -108,15 +108,15 @@ def _descend(window, tile, cost, iterations, bar):
 class Cost:
     """What the cost of latents depends on besides themselves: the loss of training, in bits."""
 
-    def __init__(self, z: np.ndarray, top: int, t: float, picture, encoder, decoder):
+    def __init__(self, z: np.ndarray, top: int, t: float, picture, encoder):
         """z: real; top: the row of the latents that z begins at; t: the rate.
 
-        picture: the pictures.Picture; encoder, decoder: a pair.Encoder and its pair.Decoder, with PyTorch.
+        picture: the pictures.Picture; encoder: a pair.Encoder with its decoder, with PyTorch.
         """
         self.z, self.top, self.picture = z, top, picture
         self.gray = picture.metadata.gray
         self.weight = encoder.lambda_ * 4**t * 255**2  # of a squared error
-        config, transform = encoder.config, decoder.transform
+        config, transform = encoder.config, encoder.decoder.transform
         self.synthesis, self.device = transform.module, transform.device
         self.policies = quantize.policies(config.mode.latents, config.B)
         self.limits = np.minimum(encoder.coder.kind.limits, LARGEST)

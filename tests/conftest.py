@@ -11,14 +11,13 @@ import pytest
 import torch
 from PIL import Image
 
-import codec
 import model
 import quantize
 from coding import modes, tiles
 from coding.config import ModelConfig
 from coding.latents import IntegerLatents, Latents
 from coding.tiles import STRIDE
-from engines import export, onnx_engine, torch_engine
+from engines import export, onnx_engine, tiled, torch_engine
 from engines.model_file import ModelFile
 from engines.pair import Decoder, Encoder
 from pictures.picture import Picture
@@ -101,9 +100,8 @@ def golden_model(mode, kind):
 
 def open_pair(encoder, decoder, engine=torch_engine):
     """The Encoder and the Decoder of two files."""
-    return Encoder(encoder, engine.Transform(encoder, "cpu")), Decoder(
-        decoder, engine.Transform(decoder, "cpu"), decoder.id
-    )
+    half = Decoder(decoder, engine.Transform(decoder, "cpu"), decoder.id)
+    return Encoder(encoder, engine.Transform(encoder, "cpu"), lambda: half), half
 
 
 def build_pair(mode, seed=0):
@@ -122,6 +120,13 @@ def integers_of(y, config):
     """The integers b in [0, 2^B], a tensor (D, h, w), of quantized latents y (h, w, K)."""
     nchw = torch.from_numpy(y).permute(2, 0, 1)[None]
     return quantize.to_integers(nchw, config.digits, config.B)[0]
+
+
+def slope(width, height, mode="RGB"):
+    """A small smooth picture, whose pixels do not repeat as those of drawings do."""
+    y, x = np.mgrid[:height, :width]
+    rgb = np.stack([7 * x + 3 * y, 5 * x + 9 * y, 40 + 3 * x + 2 * y], 2) % 256
+    return Image.fromarray(rgb.astype(np.uint8)).convert(mode)
 
 
 def psnr(image, reference):
@@ -183,12 +188,12 @@ def picture_of(rgb):
 def analyse(rgb, encoder, **options):
     """The real latents of pixels (H, W, 3) at t = 0, all at once."""
     rows = slice(0, -(-len(rgb) // STRIDE))
-    return codec.analyse(picture_of(rgb), rows, 0.0, encoder, tiles.bar(0, False), **options)
+    return tiled.analyse(picture_of(rgb), rows, 0.0, encoder, tiles.bar(0, False), **options)
 
 
 def synthesise(y, decoder, **options):
     """The pixels (16 h, 16 w, 3) of latents (h, w, K) at t = 0, all at once."""
-    return codec.synthesise(y, slice(0, len(y)), 0.0, decoder, tiles.bar(0, False), **options)
+    return tiled.synthesise(y, slice(0, len(y)), 0.0, decoder, tiles.bar(0, False), **options)
 
 
 def joined(stripes):

@@ -98,7 +98,7 @@ class RateDistortion(nn.Module):
         clipped, see `rate_and_distortion`, all scalars.
         """
         mode = self.config.mode
-        numbers = torch.randint(mode.numbers.start, mode.numbers.stop, (len(x),), device=x.device)
+        numbers = torch.randint(mode.rates.start, mode.rates.stop, (len(x),), device=x.device)
         t = mode.rate(numbers)
         # Through noise the rate's gradients reach the analysis; without it the rate is of what is coded.
         bpp, mse, clipped = self.rate_and_distortion(x, t, noise=self.part == "all")
@@ -168,5 +168,5 @@ def at_rate(
 
 def whole_rates(mode: Mode) -> range:
     """The whole numbers among the rates of a mode, at which it is validated."""
-    lowest, highest = mode.rate(mode.numbers[0]), mode.rate(mode.numbers[-1])
+    lowest, highest = mode.rate(mode.rates[0]), mode.rate(mode.rates[-1])
     return range(math.ceil(lowest), math.floor(highest) + 1)

@@ -12,7 +12,7 @@ from PIL import Image
 import codec
 from coding import engine_package, entropy, latents, tiles
 from coding.modes import MODES
-from engines import pair
+from engines import pair, tiled
 from evaluation.bench import clock, photograph
 from pictures.picture import Picture
 
@@ -59,7 +59,7 @@ def analyse(image: Image.Image, encoder: pair.Encoder) -> latents.Latents:
     """The real latents of an image of one stripe."""
     picture = Picture.from_image(image)
     rows = slice(0, -(-image.height // tiles.STRIDE))
-    return codec.analyse(picture, rows, rate(encoder), encoder, tiles.bar(0, progress=False))
+    return tiled.analyse(picture, rows, rate(encoder), encoder, tiles.bar(0, progress=False))
 
 
 def symbols_of(real: latents.Latents, encoder: pair.Encoder) -> tuple[np.ndarray, np.ndarray]:

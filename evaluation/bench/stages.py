@@ -67,7 +67,7 @@ def decode(file: str, megapixels: float) -> dict:
     start, decoder = _start("Decoder")
     import codec
     from coding import entropy, tiles
-    from engines import pair
+    from engines import pair, tiled
     from evaluation.bench import coder, photograph
 
     with open(file, "rb") as opened:
@@ -78,7 +78,7 @@ def decode(file: str, megapixels: float) -> dict:
     both, (latents,) = _time(lambda: list(codec.decode_latents(encoded, decoder)), CALLS)  # of one stripe
     rows, bar = slice(0, len(latents.y)), tiles.bar(0, progress=False)
     t = encoded.setting.t
-    transform, _ = _time(lambda: codec.synthesise(latents.y, rows, t, decoder, bar), CALLS)
+    transform, _ = _time(lambda: tiled.synthesise(latents.y, rows, t, decoder, bar), CALLS)
     encoder = pair.Encoder.load(pair.shipped(MODE, "encoder"))
     _, contexts = coder.symbols_of(coder.analyse(photograph.make(megapixels), encoder), encoder)
     coding, _ = _time(lambda: entropy.Reader(encoded.payload, decoder.coder.bank).read(contexts), CALLS)

@@ -12,6 +12,12 @@ from coding import container
 from coding.container import ContainerError, Encoded, Metadata
 from coding.modes import MODES, Setting
 
+
+def whole(setting, detail, **fields):
+    """An Encoded, with a detail layer where the setting has one."""
+    return Encoded(setting, detail=detail if setting.step else None, **fields)
+
+
 optional = st.none() | st.binary(max_size=50)
 positive = st.floats(0, 1e9, exclude_min=True, width=32)
 settings = st.sampled_from(list(MODES.values())).flatmap(
@@ -21,8 +27,9 @@ settings = st.sampled_from(list(MODES.values())).flatmap(
 
 @given(
     st.builds(
-        Encoded,
+        whole,
         setting=settings,
+        detail=st.binary(max_size=50),
         decoder_id=st.binary(min_size=8, max_size=8),
         payload=st.binary(max_size=100),
         metadata=st.builds(
@@ -36,6 +43,7 @@ settings = st.sampled_from(list(MODES.values())).flatmap(
             exif=optional,
             xmp=optional,
             resolution=st.none() | st.tuples(positive, positive),
+            layer=optional,
         ),
     )
 )
@@ -109,7 +117,6 @@ def test_other_versions_and_unknown_fields_are_named():
         (5, 9, "features"),
         (6, 0, "features"),
         (6, 10, "features"),
-        (7, 128, "features"),
     ]:
         changed = bytearray(body)
         changed[offset] = value
@@ -128,7 +135,7 @@ def test_description_is_json():
 @pytest.mark.parametrize("number", [241, 255])
 def test_rates_beyond_the_highest_are_refused(number):
     variable = Setting(MODES["variable"], 240)
-    body = bytearray(container.pack(Encoded(variable, b"8 bytes.", Metadata(7, 5), b""))[:-4])
+    body = bytearray(container.pack(Encoded(variable, b"8 bytes.", Metadata(7, 5), b"", b""))[:-4])
     body[6] = number
     with pytest.raises(ContainerError):
         container.unpack(sealed(bytes(body)))

@@ -20,7 +20,7 @@ from coding.walk import Group, Walk
 from conftest import ROOT, build_files, integers_of, joined
 from networks.entropy_model import network_of
 
-RATES = [MODES["variable"].rate(number) for number in MODES["variable"].numbers]
+RATES = [MODES["variable"].rate(number) for number in MODES["variable"].rates]
 
 
 def without_limits(coder):
@@ -122,15 +122,23 @@ def test_coded_size_is_near_the_ideal_of_the_entropy_model(variable_pair):
     bank = latents.fit_bank(coder.kind, len(coder.entropy_model.slices), np.zeros(0, int), np.zeros(0, int))
     unfitted = LatentCoder(coder.entropy_model, coder.kind, bank)
     assert 8 * len(unfitted.encode([real], 0.0)) == pytest.approx(bits, rel=0.03)
-    assert sum(lengths.sum() for lengths in unfitted.code_lengths(real, 0.0)) == pytest.approx(bits, rel=0.03)
+    assert unfitted.measure(real, 0.0).bits == pytest.approx(bits, rel=0.03)
 
 
 def test_code_lengths_have_the_place_of_what_they_are_the_bits_of(pair):
     coder = without_limits(pair[0].coder)
     y = np.zeros((9, 6, sum(coder.entropy_model.slices)))
     y[7, 2] = 1e3
-    bits_y, bits_z = coder.code_lengths(Latents(y, np.zeros((3, 2, 3))), 0.0)
-    assert bits_y.shape == (9, 6) and bits_z.shape == (3, 2) and bits_y.argmax() == 7 * 6 + 2
+    measured = coder.measure(Latents(y, np.zeros((3, 2, 3))), 0.0)
+    assert measured.bits_y.shape == (9, 6) and measured.bits_z.shape == (3, 2)
+    assert measured.bits_y.argmax() == measured.bits_per_position().argmax() == 7 * 6 + 2
+
+
+def test_what_is_measured_is_what_is_coded(pair):
+    coder = without_limits(pair[0].coder)
+    real = random_latents(coder, 9, 6, size=3)
+    (decoded,) = coder.decode(coder.encode([real], 0.0), (9, 6), 0.0)
+    np.testing.assert_array_equal(coder.measure(real, 0.0).y, decoded.y)
 
 
 def test_latents_that_no_encoder_makes_are_refused(pair):

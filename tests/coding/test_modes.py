@@ -13,7 +13,14 @@ def test_variable_mode_has_rates_of_equal_distance():
     mode = MODES["variable"]
     assert not mode.is_fixed
     assert [mode.number(quality) for quality in (1, 1.01, 5.5, 10)] == [0, 0, 120, 240]
-    assert [Setting(mode, number).t for number in (0, 1, 80, 240)] == [-1.25, -1.25 + 1 / 64, 0, 2.5]
+    assert [Setting(mode, number).t for number in (0, 1, 80, 208)] == [-1.25, -1.25 + 1 / 64, 0, 2]
+    assert Setting(mode, 208).step is None
+
+
+def test_the_finest_qualities_have_one_rate_and_finer_and_finer_detail():
+    mode = MODES["variable"]
+    assert {Setting(mode, number).t for number in mode.detailed} == {2}
+    assert [Setting(mode, number).step for number in (209, 227)] == [16, 8]
 
 
 def test_no_two_modes_have_one_number_or_folder():

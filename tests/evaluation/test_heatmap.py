@@ -10,7 +10,7 @@ from PIL import Image
 import codec
 from coding import container, entropy
 from coding.modes import MODES
-from conftest import ROOT
+from conftest import ROOT, slope
 from engines.pair import Decoder, Encoder, shipped
 from evaluation import heatmap
 
@@ -31,7 +31,7 @@ def test_the_bits_are_those_of_the_payload(mode):
 
 def test_they_go_where_the_detail_is(pair):
     encoder, decoder = pair
-    pixels = np.full((128, 192, 3), 128, np.uint8)
+    pixels = 128 + np.random.default_rng(1).integers(0, 4, (128, 192, 3), np.uint8)
     pixels[32:80, 112:176] = np.random.default_rng(0).choice([0, 255], (3, 4, 3)).repeat(16, 0).repeat(16, 1)
     bits = heatmap.bits_per_position(codec.compress(Image.fromarray(pixels), encoder), decoder)
     inside = np.zeros(bits.shape, bool)
@@ -48,7 +48,7 @@ def test_damage_is_refused(pair, photo):
 
 def test_latents_that_no_encoder_makes_are_refused(variable_pair):
     encoder, decoder = variable_pair
-    encoded = container.unpack(codec.compress(Image.new("RGB", (16, 16)), encoder))
+    encoded = container.unpack(codec.compress(slope(16, 16), encoder))
     payload = bytes([encoded.payload[0] + 1]) + encoded.payload[1:]  # one more escape than there are
     with pytest.raises(entropy.PayloadError):
         heatmap.bits_per_position(container.pack(dataclasses.replace(encoded, payload=payload)), decoder)

@@ -1,5 +1,6 @@
 """Refinement: a better file for one picture, by the loss of training."""
 
+import dataclasses
 import functools
 import os
 
@@ -19,12 +20,12 @@ from networks.entropy_model import network_of
 
 
 def refined(image, pair, effort, **options):
-    return codec.compress(image, pair[0], decoder=pair[1], effort=effort, **options)
+    return codec.compress(image, pair[0], effort=effort, **options)
 
 
-def search_all(latents, rgb, encoder, decoder, effort, **options):
+def search_all(latents, rgb, encoder, effort, **options):
     """What the search makes of all latents of pixels (H, W, 3) at t = 0."""
-    cost = search.Cost(latents.z, 0, 0.0, picture_of(rgb), encoder, decoder)
+    cost = search.Cost(latents.z, 0, 0.0, picture_of(rgb), encoder)
     bar = tiles.bar(0, progress=False)
     return search.refine(latents, slice(0, len(latents.y)), cost, effort, bar, **options)
 
@@ -84,7 +85,7 @@ def test_it_never_costs_more(fixed_pair, photo):
     ):
         latents = analyse(rgb, encoder)
         for effort in 1, 30:
-            found = search_all(latents, rgb, encoder, decoder, effort)
+            found = search_all(latents, rgb, encoder, effort)
             assert total(found) <= total(latents) * (1 + 1e-4)
 
 
@@ -113,10 +114,10 @@ def test_tiles_are_refined_one_after_the_other(fixed_pair, monkeypatch):
     rng = np.random.default_rng(0)
     rgb = rng.integers(0, 256, (9, 10, 3)).repeat(16, 0).repeat(16, 1)
     rgb = (rgb + rng.normal(0, 12, rgb.shape)).clip(0, 255).astype(np.uint8)[:139, :154]
-    encoder, decoder = fixed_pair
+    encoder = fixed_pair[0]
     latents = analyse(rgb, encoder)
     before = latents.y.copy()
-    y = search_all(latents, rgb, encoder, decoder, 30, side=4).y
+    y = search_all(latents, rgb, encoder, 30, side=4).y
     assert np.array_equal(latents.y, before) and np.allclose(y, y.round(), atol=1e-4)
     assert (np.abs(y) <= encoder.coder.kind.limits + 1e-4).all()
     changed = (y.round() != before.round()).any(2)
@@ -133,5 +134,7 @@ def test_tiles_are_refined_one_after_the_other(fixed_pair, monkeypatch):
 
 
 def test_a_foreign_decoder_is_refused(soft_pair, photo):
+    other = build_pair("soft", seed=1)[1]
+    encoder = dataclasses.replace(soft_pair[0], load_decoder=lambda: other)
     with pytest.raises(ModelError, match="trained with"):
-        codec.compress(Image.fromarray(photo), soft_pair[0], decoder=build_pair("soft", seed=1)[1], effort=1)
+        codec.compress(Image.fromarray(photo), encoder, effort=1)

@@ -1,0 +1,1 @@
+"""What a file keeps of a picture exactly, beside what the transforms keep of the rest: text and drawings."""
