@@ -31,11 +31,9 @@ class EncodedImageFile(ImageFile.ImageFile):
         metadata = encoded.metadata
         self._size = metadata.width, metadata.height
         self._mode = ("L" if metadata.one_channel else "RGB") + ("A" if metadata.alpha is not None else "")
-        self.info |= {
-            name: content
-            for name, content in (("icc_profile", metadata.icc), ("exif", metadata.exif))
-            if content
-        }
+        info = {"icc_profile": metadata.icc, "exif": metadata.exif, "xmp": metadata.xmp}
+        info["dpi"] = metadata.resolution
+        self.info |= {name: content for name, content in info.items() if content}
         self.tile = []
 
     def load(self):

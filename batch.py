@@ -13,6 +13,7 @@ import itertools
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 
@@ -34,13 +35,14 @@ class Job:
 
 @dataclasses.dataclass
 class Outcome:
-    """A row of the summary: sizes in bytes; bpp in bits per pixel; error: one line, or nothing."""
+    """A row of the summary: sizes in bytes; bpp in bits per pixel; warning, error: a line or nothing."""
 
     name: str
     bytes_before: int
     bytes_after: int = 0
     bpp: float = 0.0
     seconds: float = 0.0
+    warning: str = ""
     error: str = ""
 
 
@@ -158,6 +160,9 @@ def run(jobs: list[Job], work: Work, options):
         with bar:
             for outcome in _outcomes(todo, work, options.jobs):
                 outcomes.append(outcome)
+                if outcome.warning:
+                    with tqdm.external_write_mode(sys.stderr):
+                        cli.warn(outcome.warning)
                 bar.set_postfix_str(
                     f"{len(outcomes) / (time.perf_counter() - began):.1f} files/s", refresh=False
                 )
@@ -215,7 +220,9 @@ def _size(path):
 def _do(work, job):
     outcome, began = Outcome(job.name, _size(job.source)), time.perf_counter()
     try:
-        outcome.bpp = round(work(job.source, job.target), 4)
+        with cli.told() as lines:
+            outcome.bpp = round(work(job.source, job.target), 4)
+        outcome.warning = cli.told_of(job.source, lines)
         outcome.bytes_after = os.path.getsize(job.target)
     except Exception as error:  # of one file; the others go on
         outcome.error = " ".join(cli.named(job.source, message_of(error)).split())

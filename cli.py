@@ -6,6 +6,7 @@ Only light imports, so that `--help` answers at once.
 import argparse
 import contextlib
 import ctypes
+import logging
 import math
 import os
 import signal
@@ -73,6 +74,45 @@ def fatal(message: str) -> None:
 def warn(message: str) -> None:
     """Write one line on stderr."""
     _say(f"warning: {message}")
+
+
+class _Collector(logging.Handler):
+    """Keeps messages: warnings of our modules, and what `pictures` says is lost."""
+
+    def __init__(self):
+        super().__init__(logging.INFO)
+        self.lines = []
+
+    def emit(self, record):
+        if not record.name.startswith("PIL"):  # whose readers warn of what they then repair
+            self.lines.append(record.getMessage())
+
+
+@contextlib.contextmanager
+def told() -> Iterator[list[str]]:
+    """What modules log while the block runs: warnings, and what is lost of a picture."""
+    collector = _Collector()
+    logging.getLogger("pictures").setLevel(logging.INFO)
+    logging.getLogger().addHandler(collector)
+    try:
+        yield collector.lines
+    finally:
+        logging.getLogger().removeHandler(collector)
+
+
+def told_of(path: str, lines: list[str]) -> str:
+    """One line of all that was told about a file, or nothing."""
+    name = "standard input" if path == PIPE else path
+    return f"{name}: {'; '.join(' '.join(line.split()) for line in lines)}" if lines else ""
+
+
+@contextlib.contextmanager
+def warning_of(path: str) -> Iterator[None]:
+    """Write one line on stderr of what modules log about a file while the block runs, if it ends well."""
+    with told() as lines:
+        yield
+    if lines:
+        warn(told_of(path, lines))
 
 
 def _say(line):

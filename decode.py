@@ -26,8 +26,9 @@ def parse_args():
     inputs = ".encoded file to restore; a folder or a quoted pattern of them; - is standard input"
     add("--input_path", metavar="FILE", help=inputs)
     outputs = (
-        "image to write, whose extension chooses the format, or a folder for a PNG file; for many files a "
-        "folder, which mirrors theirs, of PNG files; - is standard output, for a PNG file, as pipes are"
+        "image to write, whose extension chooses the format: WebP is written without losses, JPEG and AVIF "
+        "compress once more, with quality 95; or a folder for a PNG file; for many files a folder, which mirrors "
+        "theirs, of PNG files; - is standard output, for a PNG file, as pipes are"
     )
     add("--output_path", metavar="IMAGE", help=outputs)
     add("--quantize_mode", choices=MODES, help="refuse a file of another mode (default: the file says)")
@@ -56,7 +57,8 @@ def decode(args, source, target, progress=False):
     """Restore an image from a `.encoded` file; returns the bits per pixel of this."""
     with cli.about(source):
         data = cli.read(source)
-        mode = container.unpack(data).setting.mode.name
+        encoded = container.unpack(data)
+        mode, size = encoded.setting.mode.name, (encoded.metadata.width, encoded.metadata.height)
         if args.quantize_mode not in (None, mode):
             raise cli.UserError(f"was encoded with --quantize_mode={mode}")
 
@@ -65,7 +67,7 @@ def decode(args, source, target, progress=False):
     from pictures import writing
 
     if not cli.is_stream(target):
-        writing.check_writable(target)
+        writing.check_writable(target, size)
     path = args.decoder_path or pair.shipped(mode, "decoder")
     decoder = load(path, cli.pick_device(args.device), args.engine)
     began = time.perf_counter()
@@ -79,8 +81,11 @@ def decode(args, source, target, progress=False):
             writing.write(image, target)
     bpp = 8 * len(data) / (image.width * image.height)
     if progress:
+        again = "; its format compresses once more" * (
+            not cli.is_stream(target) and writing.changes_pixels(target)
+        )
         size = f"{image.width}x{image.height}"
-        cli.tell(f"{target}: {size}, from {len(data)} bytes, {bpp:.4f} bpp, {seconds:.2f} s", target)
+        cli.tell(f"{target}: {size}, from {len(data)} bytes, {bpp:.4f} bpp, {seconds:.2f} s{again}", target)
     return bpp
 
 
@@ -105,7 +110,8 @@ def main():
         batch.run(jobs, functools.partial(decode, args), args)
     else:
         target = batch.target_of_one(args.input_path, args.output_path, restored)
-        decode(args, args.input_path, target, progress=not args.quiet)
+        with cli.warning_of(args.input_path):
+            decode(args, args.input_path, target, progress=not args.quiet)
 
 
 if __name__ == "__main__":

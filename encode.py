@@ -12,11 +12,15 @@ convert photo.png ppm:- | python3 encode.py --input_path=- --output_path=- > pho
 import argparse
 import functools
 import io
+import logging
 import time
 
 import batch
 import cli
+from coding import container
 from coding.modes import MODES
+
+logger = logging.getLogger("encode")
 
 
 def parse_args():
@@ -39,6 +43,12 @@ def parse_args():
         "iterations of refinement, 50 to 200, at 0.2 s for 512x512; needs decoder.model beside (default: 0)"
     )
     add("--effort", type=int, default=0, metavar="N", help=effort)
+    strip = (
+        "leave out EXIF, XMP and resolution; an ICC profile is applied, and the colours become those of sRGB"
+    )
+    add("--strip", action="store_true", help=strip)
+    tolerant = "take what there is of a damaged image, with a warning (default: refuse it)"
+    add("--tolerant", action="store_true", help=tolerant)
     cli.add_common_options(add)
     args = parser.parse_args()
     if args.effort and args.engine == "onnx":
@@ -76,10 +86,13 @@ def model(args):
 def encode(args, source, target, progress=False):
     """Compress an image file to a `.encoded` file; returns the bits per pixel of this."""
     import codec
-    from pictures import reading
+    from pictures import picture, reading
 
     with cli.about(source):
-        image = reading.read(source, io.BytesIO(cli.read(source)) if cli.is_stream(source) else None)
+        file = io.BytesIO(cli.read(source)) if cli.is_stream(source) else None
+        image = reading.read(source, file, args.tolerant)
+        if args.strip:
+            image = picture.stripped(image)
     encoder = model(args)
     options = {name: getattr(args, name) for name in ("quality", "target_bpp", "lossless", "effort")}
     began = time.perf_counter()
@@ -89,11 +102,26 @@ def encode(args, source, target, progress=False):
     with cli.about(target):
         cli.write(target, data)
     bpp = 8 * len(data) / (image.width * image.height)
+    if args.target_bpp is not None and abs(bpp / args.target_bpp - 1) > 0.1:
+        logger.warning("%.4f bpp instead of %g: %s", bpp, args.target_bpp, why_missed(data, args))
     if progress:
         cli.tell(f"{target}: {len(data)} bytes, {bpp:.4f} bpp, {seconds:.2f} s", target)
-        if args.target_bpp is not None and abs(bpp / args.target_bpp - 1) > 0.1:
-            cli.warn(f"{bpp:.4f} bpp instead of {args.target_bpp:g}")
     return bpp
+
+
+def why_missed(data, args):
+    """Why the file `data` has not the bits per pixel that were asked for, in some words."""
+    header, encoded = container.describe(data), container.unpack(data)
+    numbers, number = encoded.setting.mode.numbers, encoded.setting.number
+    largest = max(("alpha", "icc", "exif", "xmp"), key=lambda name: header[f"{name}_bytes"])
+    its_bpp = 8 * header[f"{largest}_bytes"] / (header["width"] * header["height"])
+    if its_bpp > args.target_bpp / 2:
+        return f"its {largest} alone takes {its_bpp:.4f}"
+    if not encoded.payload:
+        return "it keeps all pixels exactly"
+    if number in (numbers[0], numbers[-1]):
+        return f"the quality is the {'lowest' if number == numbers[0] else 'highest'} there is"
+    return "the search moved it" if args.effort else "there is no quality nearer to it"
 
 
 def is_image(path):
@@ -116,7 +144,8 @@ def main():
         batch.run(jobs, functools.partial(encode, args), args)
     else:
         target = batch.target_of_one(args.input_path, args.output_path, encoded)
-        encode(args, args.input_path, target, progress=not args.quiet)
+        with cli.warning_of(args.input_path):
+            encode(args, args.input_path, target, progress=not args.quiet)
 
 
 if __name__ == "__main__":

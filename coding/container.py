@@ -6,12 +6,13 @@
          5     1  mode: 0 hard, 1 soft, 3 variable
          6     1  number of the rate; in hard and soft mode B
          7     1  flags: 1 gray picture, 2 stored as one channel, 4 alpha, 8 ICC profile, 16 EXIF,
-                  128 exact layer
+                  32 XMP, 64 resolution, 128 exact layer
          8     4  width in pixels
         12     4  height in pixels
         16     8  id of the decoder this file needs
-        24        for each of alpha, ICC, EXIF and exact layer that is flagged: length (4), content;
-                  alpha is a PNG file, ICC and EXIF are deflated, the layer is that of `layers/exact.py`
+        24        for each of alpha, ICC, EXIF, XMP, resolution and exact layer that is flagged: length (4),
+                  content; alpha is a PNG file, resolution two float32, the layer that of `layers/exact.py`,
+                  the others are deflated
                   where the number has a detail layer: length (4), code of `detail.py`
                   payload, up to the last four bytes; none if all blocks are in the exact layer
         -4     4  CRC-32 of everything before it
@@ -20,6 +21,7 @@ This module knows bytes only: no image, no model. `codec.py` gives the fields th
 """
 
 import dataclasses
+import math
 import struct
 import zlib
 
@@ -30,14 +32,14 @@ MAGIC = b"\x89ACM"
 VERSION = 1
 MAX_SIDE = 65_535
 MAX_PIXELS = 1 << 28  # what a file of a few bytes may make its reader allocate
-MAX_METADATA = 16 << 20  # bytes of an inflated ICC profile or EXIF block
+MAX_METADATA = 16 << 20  # bytes of an inflated ICC profile, EXIF or XMP block
 
 _HEADER = struct.Struct("<4sBBBBII8s")
 _MODES = {mode.code: mode for mode in MODES.values()}
 _GRAY, _ONE_CHANNEL = 1, 2
-_CHUNKS = {"alpha": 4, "icc": 8, "exif": 16, "layer": 128}
-_ALL_FLAGS = 31 + 128
-_DEFLATED = ("icc", "exif")
+_CHUNKS = {"alpha": 4, "icc": 8, "exif": 16, "xmp": 32, "resolution": 64, "layer": 128}
+_DEFLATED = ("icc", "exif", "xmp")
+_RESOLUTION = struct.Struct("<ff")
 
 
 class ContainerError(UserError):
@@ -50,7 +52,8 @@ class Metadata:
 
     width, height: in pixels.
     gray: the picture has no colour; one_channel: it came as, and is returned as, a single channel.
-    alpha: PNG file of the alpha plane; icc, exif: their bytes; layer: the exact layer. Each may be missing.
+    alpha: PNG file of the alpha plane; icc, exif, xmp: their bytes; resolution: pixels per inch, across and
+    down; layer: the exact layer. Each may be missing.
     """
 
     width: int
@@ -60,6 +63,8 @@ class Metadata:
     alpha: bytes | None = None
     icc: bytes | None = None
     exif: bytes | None = None
+    xmp: bytes | None = None
+    resolution: tuple[float, float] | None = None
     layer: bytes | None = None
 
 
@@ -114,6 +119,8 @@ def _pack_chunk(name, content):
         if len(content) > MAX_METADATA:
             raise ContainerError(f"the picture's {name.upper()} data is over {MAX_METADATA >> 20} MiB")
         content = zlib.compress(content, 9)
+    elif name == "resolution":
+        content = _RESOLUTION.pack(*content)
     return struct.pack("<I", len(content)) + content
 
 
@@ -128,7 +135,7 @@ def unpack(data: bytes) -> Encoded:
         raise ContainerError(f"the file has format version {version}; this program reads version {VERSION}")
     if zlib.crc32(data[:-4]) != struct.unpack("<I", data[-4:])[0]:
         raise ContainerError("the file is damaged or truncated (checksum mismatch)")
-    if code not in _MODES or number not in _MODES[code].numbers or flags & ~_ALL_FLAGS:
+    if code not in _MODES or number not in _MODES[code].numbers:
         raise ContainerError("the file uses features this program does not know")
     check_size(width, height)
 
@@ -151,8 +158,20 @@ def _read_chunk(name, data, position, end):
     (length,) = struct.unpack_from("<I", data, position)
     if length > end - start:
         raise ContainerError("the file is damaged (a chunk is cut)")
-    content = bytes(data[start : start + length])
-    return _inflate(content) if name in _DEFLATED else content, start + length
+    return _content_of(name, bytes(data[start : start + length])), start + length
+
+
+def _content_of(name, content):
+    if name in _DEFLATED:
+        return _inflate(content)
+    return _resolution_in(content) if name == "resolution" else content
+
+
+def _resolution_in(content):
+    resolution = _RESOLUTION.unpack(content) if len(content) == _RESOLUTION.size else (0, 0)
+    if not all(0 < value < math.inf for value in resolution):
+        raise ContainerError("the file is damaged (its resolution is none)")
+    return resolution
 
 
 def _inflate(content):
@@ -184,7 +203,8 @@ def describe(data: bytes) -> dict:
         "channels": 1 if metadata.one_channel else 3,
         "decoder_id": encoded.decoder_id.hex(),
         "payload_bytes": len(encoded.payload),
-        **{f"{name}_bytes": len(getattr(metadata, name) or b"") for name in _CHUNKS},
+        **{f"{name}_bytes": len(getattr(metadata, name) or b"") for name in _CHUNKS if name != "resolution"},
+        "resolution": metadata.resolution and [round(value, 3) for value in metadata.resolution],
         "detail_bytes": len(encoded.detail or b""),
         "bytes": len(data),
         "bpp": round(8 * len(data) / (metadata.width * metadata.height), 4),

@@ -1,43 +1,92 @@
-"""Pillow images of any mode to 8-bit gray or RGB."""
+"""Pillow images of any mode to colours of 8 bits, L or RGB, and alpha."""
 
 import io
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image, ImageChops, ImageCms
 
-from pictures import pillow
+from pictures import levels, pillow, profiles, tone
+from pictures.fill import fill
+from pictures.pillow import PictureError
 
 BAND = 256  # rows that are looked at together
+NEARLY = 2  # levels by which the channels of a gray picture may differ: no eye sees so little colour
 
 
-def to_8_bit(image: Image.Image) -> Image.Image:
-    """Bring gray images of 16 bits, which Pillow would clip, to mode L or LA, and those of floats to L."""
-    if image.mode.startswith("I"):
-        values = np.asarray(image).astype(np.int64).clip(0, 65535)
-        gray = Image.fromarray(((values * 255 + 32767) // 65535).astype(np.uint8))
-        transparent = image.info.get("transparency")
-        if isinstance(transparent, int):
-            gray.putalpha(Image.fromarray(np.where(values == transparent, 0, 255).astype(np.uint8)))
-        return gray
-    return image.convert("L") if image.mode == "F" else image
+def to_8_bit(image: Image.Image) -> tuple[Image.Image, bytes | None]:
+    """The image in a mode of 8 bits a sample, for the curve of sRGB or with the ICC profile that is returned.
+
+    Raises PictureError.
+    """
+    icc = profiles.of(image)
+    if image.mode == "CMYK":
+        return _cmyk_to_rgb(image, icc), None  # the profile speaks of inks that are gone
+    return (levels.to_8_bit(image) if levels.are_deep(image) else image), icc
 
 
-def cmyk_to_rgb(image: Image.Image, icc: bytes | None) -> Image.Image:
+def split(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
+    """The colours, L or RGB, and the alpha, L, of an image; None where it is opaque everywhere.
+
+    Colours that are fully transparent, which nobody sees, continue those beside them. Raises PictureError for
+    a mode that has no RGB.
+    """
+    one_channel, alpha = image.mode in ("1", "L", "LA", "La"), None
+    try:
+        if image.has_transparency_data:
+            image = image if image.mode in ("LA", "RGBA") else image.convert("LA" if one_channel else "RGBA")
+            alpha = image.getchannel("A")
+        # A copy of a large picture is large, so that none is made where none is needed.
+        if image.mode not in ("L", "RGB"):
+            image = image.convert("L" if one_channel else "RGB")
+    except (ValueError, AssertionError) as error:  # the latter where a damaged image lacks its palette
+        raise PictureError(f"an image of mode {image.mode} that cannot be made RGB") from error
+    colours = tone.apply(image)
+    if alpha is None or alpha.getextrema()[0] == 255:
+        return colours, None
+    return _filled(colours, alpha), alpha
+
+
+def _filled(colours, alpha):
+    if alpha.getextrema()[0] > 0:
+        return colours
+    rgb = np.asarray(colours.convert("RGB"))
+    return Image.fromarray(fill(rgb, np.asarray(alpha) > 0)).convert(colours.mode)
+
+
+def to_srgb(image: Image.Image, icc: bytes) -> Image.Image:
+    """An image, L, LA, RGB or RGBA, in the colours of sRGB; as it is where its profile cannot be used."""
+    colours = image.convert(image.mode.removesuffix("A"))
+    changed = _through_profile(colours, icc)
+    if changed is None:
+        return image
+    changed = changed.convert(colours.mode)
+    if image.mode.endswith("A"):
+        changed.putalpha(image.getchannel("A"))
+    changed.info = {name: content for name, content in image.info.items() if name != "icc_profile"}
+    return changed
+
+
+def _cmyk_to_rgb(image, icc):
     """Through the embedded profile where there is a usable one."""
-    if icc:
-        try:
-            return ImageCms.profileToProfile(
-                image,
-                ImageCms.ImageCmsProfile(io.BytesIO(icc)),
-                ImageCms.createProfile("sRGB"),
-                outputMode="RGB",
-            )
-        except (ImageCms.PyCMSError, OSError):
-            pass
-    return image.convert("RGB")
+    return (icc and _through_profile(image, icc)) or image.convert("RGB")
+
+
+def _through_profile(image, icc):
+    """The image in sRGB, mode RGB, or None if its profile is damaged or for another mode."""
+    try:
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+        return ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError):
+        return None
 
 
 def is_gray(image: Image.Image) -> bool:
-    """Whether all channels of an RGB image are alike; band by band, since a whole copy may be large."""
-    bands = (pillow.crop(image, (0, top, image.width, top + BAND)) for top in range(0, image.height, BAND))
-    return all((band == band[:, :, :1]).all() for band in map(np.asarray, bands))
+    """Whether all channels of an RGB image are nearly alike; band by band, as a whole copy may be large."""
+    width, height = image.size
+    boxes = ((0, top, width, min(top + BAND, height)) for top in range(0, height, BAND))
+    return all(_is_gray(*pillow.crop(image, box).split()) for box in boxes)
+
+
+def _is_gray(red, green, blue):
+    pairs = (red, green), (red, blue), (green, blue)
+    return all(ImageChops.difference(*pair).getextrema()[1] <= NEARLY for pair in pairs)

@@ -1,6 +1,6 @@
 """Any Pillow image to 8-bit RGB and what goes with it, and back.
 
-The codec compresses colours; alpha is kept losslessly beside them, ICC profile and EXIF as they are.
+The codec compresses colours; alpha is kept losslessly beside them, ICC profile, EXIF and XMP as they are.
 """
 
 import dataclasses
@@ -10,7 +10,6 @@ from PIL import Image
 
 from coding.container import Metadata
 from pictures import conversion, extras, pillow
-from pictures.pillow import PictureError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,23 +22,16 @@ class Picture:
     @classmethod
     def from_image(cls, image: Image.Image) -> "Picture":
         """The picture in a Pillow image of any mode, EXIF orientation applied. Raises PictureError."""
-        image, exif = extras.upright(image)
-        icc = image.info.get("icc_profile")
-        if image.mode == "CMYK":
-            image, icc = conversion.cmyk_to_rgb(image, icc), None  # the profile speaks of inks that are gone
-        image = conversion.to_8_bit(image)
-        alpha = None
-        try:
-            if image.has_transparency_data:
-                image = image.convert("LA" if image.mode in ("L", "LA", "La") else "RGBA")
-                alpha = extras.to_png(image.getchannel("A"))
-            one_channel = image.mode in ("1", "L", "LA")
-            # A copy of a large picture is large, so that none is made where none is needed.
-            colours = image if image.mode in ("L", "RGB") else image.convert("L" if one_channel else "RGB")
-        except (ValueError, AssertionError) as error:  # the latter where a damaged image lacks its palette
-            raise PictureError(f"an image of mode {image.mode} that cannot be made RGB") from error
+        with pillow.limits():
+            resolution = extras.resolution_of(image)
+            image, exif = extras.upright(image)
+            xmp = extras.xmp_of(image)
+            image, icc = conversion.to_8_bit(image)
+            colours, alpha = conversion.split(image)
+        one_channel = colours.mode == "L"
         gray = one_channel or conversion.is_gray(colours)
-        return cls(colours, Metadata(image.width, image.height, gray, one_channel, alpha, icc or None, exif))
+        png = None if alpha is None else extras.to_png(alpha)
+        return cls(colours, Metadata(*image.size, gray, one_channel, png, icc, exif, xmp, resolution))
 
     def window(self, rows: slice, columns: slice) -> np.ndarray:
         """Pixels uint8 (h, w, 3) of rows and columns; the last ones are repeated outside the picture."""
@@ -63,7 +55,27 @@ def to_image(rgb: np.ndarray, metadata: Metadata) -> Image.Image:
         image.info["icc_profile"] = metadata.icc
     if metadata.exif:
         image.info["exif"] = extras.checked_exif(metadata.exif)
+    if metadata.xmp:
+        image.info["xmp"] = metadata.xmp
+    if metadata.resolution:
+        image.info["dpi"] = metadata.resolution
     return image
+
+
+def stripped(image: Image.Image) -> Image.Image:
+    """The image, L, LA, RGB or RGBA, upright and in the colours of sRGB, without anything else.
+
+    A profile that cannot be used stays. Raises PictureError.
+    """
+    image, _ = extras.upright(image)
+    image, icc = conversion.to_8_bit(image)
+    colours, alpha = conversion.split(image)
+    changed = conversion.to_srgb(colours, icc) if icc else colours
+    result = changed.copy()
+    result.info = {"icc_profile": icc} if icc and changed is colours else {}
+    if alpha is not None:
+        result.putalpha(alpha)
+    return result
 
 
 def pixels(image: Image.Image) -> Image.Image:

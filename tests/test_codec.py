@@ -53,6 +53,8 @@ def test_any_mode(pair, photo, mode):
         if mode == "P"
         else image.convert(mode)
     )
+    if mode in ("LA", "RGBA"):
+        image.putalpha(99)
     result = round_trip(image, pair)
     assert result.size == image.size
     assert result.mode == {"1": "L", "I;16": "L", "P": "RGB", "CMYK": "RGB"}.get(mode, mode)

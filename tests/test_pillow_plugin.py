@@ -18,6 +18,8 @@ from engines.pair import Encoder, shipped
 @pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
 def test_what_is_saved_is_opened(photo, tmp_path, mode):
     image = Image.fromarray(photo).convert(mode)
+    if mode.endswith("A"):
+        image.putalpha(99)
     image.save(tmp_path / "a.encoded", quality=8)
     opened = Image.open(tmp_path / "a.encoded")
     assert (opened.format, opened.size, opened.mode) == (autocompressor_pillow.FORMAT, image.size, mode)
@@ -27,10 +29,11 @@ def test_what_is_saved_is_opened(photo, tmp_path, mode):
 
 def test_a_saved_file_is_that_of_the_codec(photo):
     image, file = Image.fromarray(photo), io.BytesIO()
-    image.info["icc_profile"] = b"a profile"
+    goes_along = {"icc_profile": b"a profile", "xmp": b"<x/>", "dpi": (300.0, 150.0)}
+    image.info |= goes_along
     image.save(file, autocompressor_pillow.FORMAT, quantize_mode="soft")
     assert file.getvalue() == codec.compress(image, Encoder.load(shipped("soft", "encoder")))
-    assert Image.open(io.BytesIO(file.getvalue())).info["icc_profile"] == b"a profile"
+    assert Image.open(io.BytesIO(file.getvalue())).info == goes_along
 
 
 def test_damaged_files_are_errors_of_pillow(photo, tmp_path):

@@ -15,11 +15,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
-from PIL import Image
 from torch.nn import functional as F
 from tqdm import tqdm
 
 from coding.errors import UserError
+from pictures import picture, reading
+from pictures.pillow import PictureError
 from pictures.reading import EXTENSIONS
 
 logger = logging.getLogger(__name__)
@@ -57,15 +58,15 @@ def _read_tar(path):
 
 
 def decode(content: bytes) -> np.ndarray:
-    """RGB pixels, uint8 (H, W, 3), of the bytes of an image file."""
-    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
+    """RGB pixels, uint8 (H, W, 3), of the bytes of an image file; raises PictureError."""
+    return np.asarray(picture.pixels(reading.read("an image", io.BytesIO(content))).convert("RGB"))
 
 
 def _try_to_decode(content):
     """As `decode`, or None for a damaged file."""
     try:
         return decode(content)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # what Pillow raises for them
+    except PictureError:
         return None
 
 

@@ -1,5 +1,6 @@
 import contextlib
 import json
+import math
 import struct
 import zlib
 
@@ -18,6 +19,7 @@ def whole(setting, detail, **fields):
 
 
 optional = st.none() | st.binary(max_size=50)
+positive = st.floats(0, 1e9, exclude_min=True, width=32)
 settings = st.sampled_from(list(MODES.values())).flatmap(
     lambda mode: st.builds(Setting, st.just(mode), st.sampled_from(mode.numbers))
 )
@@ -39,6 +41,8 @@ settings = st.sampled_from(list(MODES.values())).flatmap(
             alpha=optional,
             icc=optional,
             exif=optional,
+            xmp=optional,
+            resolution=st.none() | st.tuples(positive, positive),
             layer=optional,
         ),
     )
@@ -62,7 +66,7 @@ def test_header_and_checksum_take_no_more_than_32_bytes():
 
 
 def test_every_bit_flip_and_truncation_is_refused():
-    data = container.pack(make(alpha=b"alpha", icc=b"icc", exif=b"exif"))
+    data = container.pack(make(alpha=b"alpha", icc=b"icc", exif=b"exif", xmp=b"xmp", resolution=(300, 72)))
     for bit in range(8 * len(data)):
         changed = bytearray(data)
         changed[bit // 8] ^= 1 << bit % 8
@@ -97,6 +101,14 @@ def test_a_chunk_that_inflates_without_bound_is_refused():
         container.unpack(sealed(bytes(body)))
 
 
+@pytest.mark.parametrize("content", [b"", bytes(8), struct.pack("<ff", 72, math.nan), bytes(9)])
+def test_a_resolution_that_is_none_is_damage(content):
+    body = bytearray(container.pack(make(resolution=(72, 72)))[:-4])
+    body[24:] = struct.pack("<I", len(content)) + content
+    with pytest.raises(ContainerError, match="resolution"):
+        container.unpack(sealed(bytes(body)))
+
+
 def test_other_versions_and_unknown_fields_are_named():
     body = container.pack(make())[:-4]
     for offset, value, message in [
@@ -105,7 +117,6 @@ def test_other_versions_and_unknown_fields_are_named():
         (5, 9, "features"),
         (6, 0, "features"),
         (6, 10, "features"),
-        (7, 32, "features"),
     ]:
         changed = bytearray(body)
         changed[offset] = value
@@ -114,9 +125,10 @@ def test_other_versions_and_unknown_fields_are_named():
 
 
 def test_description_is_json():
-    data = container.pack(make(exif=b"exif"))
+    data = container.pack(make(exif=b"exif", xmp=b"xmp", resolution=(300, 72.009)))
     fields = json.loads(json.dumps(container.describe(data)))
-    assert fields["width"] == 7 and fields["exif_bytes"] == 4 and fields["bytes"] == len(data)
+    assert fields["width"] == 7 and fields["exif_bytes"] == 4 and fields["xmp_bytes"] == 3
+    assert fields["resolution"] == [300, 72.009] and fields["bytes"] == len(data)
     assert fields["bpp"] == round(8 * len(data) / 35, 4)
 
 

@@ -3,6 +3,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
+from PIL.PngImagePlugin import PngInfo
 
 from coding.container import Metadata
 from pictures import picture, pillow, reading
@@ -29,6 +30,8 @@ def test_every_mode_comes_back_in_8_bits(photo, mode):
         image = image.quantize(16)
     else:
         image = image.convert(mode)
+    if mode in ("LA", "RGBA"):
+        image.putalpha(Image.linear_gradient("L").resize(image.size))
     assert image.mode == mode
     result = through(image)
     gray = mode in ("1", "L", "LA", "I;16", "I", "F")
@@ -89,12 +92,14 @@ def test_alpha_of_another_size_is_refused_before_it_is_decoded(photo):
         picture.to_image(photo, Metadata(56, 40, alpha=file.getvalue()))
 
 
-def test_exif_that_cannot_be_read_is_left_behind(photo):
+def test_exif_that_cannot_be_read_is_left_behind_and_told(photo, caplog):
+    caplog.set_level("INFO", "pictures")
     for exif in b"Exif\0\0rubbish", b"Exif\0\0MM\0*":
         file = io.BytesIO()
         Image.fromarray(photo).save(file, "PNG", exif=exif)
         read = Picture.from_image(Image.open(file))
         assert read.metadata.exif is None and np.array_equal(read.colours, photo)
+    assert caplog.text.count("EXIF data cannot be read") == 2
 
 
 @pytest.mark.parametrize("exif", [b"rubbish", b"MM\0*"])
@@ -126,3 +131,62 @@ def test_a_palette_that_is_missing_is_an_error_of_ours(photo):
     image.palette = None  # as readers leave it for some damaged files
     with pytest.raises(PictureError):
         Picture.from_image(image)
+
+
+def save_and_read(image, format_name, **options):
+    file = io.BytesIO()
+    image.save(file, format_name, **options)
+    return reading.read("a", file)
+
+
+@pytest.mark.parametrize("format_name", ["PNG", "JPEG", "TIFF", "WEBP", "AVIF"])
+def test_xmp_is_found_in_every_format(photo, format_name):
+    options, info = {"xmp": b"<x/>"}, PngInfo()
+    info.add_itxt("XML:com.adobe.xmp", "<x/>")
+    options |= {"PNG": {"pnginfo": info}, "TIFF": {"tiffinfo": {700: b"<x/>"}}}.get(format_name, {})
+    image = save_and_read(Image.fromarray(photo), format_name, **options)
+    assert Picture.from_image(image).metadata.xmp == b"<x/>"
+
+
+@pytest.mark.parametrize("format_name", ["PNG", "JPEG", "TIFF", "BMP"])
+def test_a_resolution_is_one_that_the_file_gives(photo, format_name):
+    image = Image.fromarray(photo)
+    said = Picture.from_image(save_and_read(image, format_name, dpi=(300, 150))).metadata.resolution
+    assert said == pytest.approx((300, 150), abs=0.02)
+    if format_name != "BMP":  # in which Pillow writes 96
+        assert Picture.from_image(save_and_read(image, format_name)).metadata.resolution is None
+
+
+def test_the_resolution_turns_with_the_picture(photo):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = save_and_read(Image.fromarray(photo), "PNG", exif=exif, dpi=(300, 150))
+    assert Picture.from_image(image).metadata.resolution == pytest.approx((150, 300), abs=0.02)
+
+
+def test_the_tags_of_tiff_that_describe_the_picture_are_kept_alone(photo):
+    image = save_and_read(Image.fromarray(photo), "TIFF", tiffinfo={270: "a description", 33432: "somebody"})
+    exif = Image.Exif()
+    exif.load(Picture.from_image(image).metadata.exif)
+    assert dict(exif) == {270: "a description", 33432: "somebody"}
+    assert Picture.from_image(save_and_read(Image.fromarray(photo), "TIFF")).metadata.exif is None
+
+
+@pytest.mark.parametrize("spread, gray", [(1, True), (2, True), (3, False)])
+def test_channels_that_differ_by_two_levels_are_gray(spread, gray):
+    rgb = np.full((300, 9, 3), 100, np.uint8)
+    rgb[290, 3, 1] += spread
+    assert Picture.from_image(Image.fromarray(rgb)).metadata.gray == gray
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+def test_opaque_alpha_is_dropped_and_what_is_transparent_is_smooth(photo, mode):
+    image = Image.fromarray(photo).convert(mode)
+    assert Picture.from_image(image).metadata.alpha is None
+    alpha = np.zeros(photo.shape[:2], np.uint8)
+    alpha[10:30, 10:30] = 7
+    image.putalpha(Image.fromarray(alpha))
+    colours = np.asarray(Picture.from_image(image).colours)
+    original = np.asarray(image.convert("L" if mode == "LA" else "RGB"))
+    assert np.array_equal(colours[alpha > 0], original[alpha > 0])
+    assert np.abs(np.diff(colours[:8].astype(int), axis=1)).max() <= 16
