@@ -27,8 +27,8 @@ def parse_args():
     add("--input_path", metavar="FILE", help=inputs)
     outputs = (
         "image to write, whose extension chooses the format: WebP is written without losses, JPEG and AVIF "
-        "compress once more, with quality 95; or a folder for a PNG file; for many files a folder, which mirrors "
-        "theirs, of PNG files; - is standard output, for a PNG file, as pipes are"
+        "compress once more, with quality 95; or a folder for a PNG file; for many files a folder, which "
+        "mirrors theirs, of PNG files; - is standard output, for a PNG file, as pipes are"
     )
     add("--output_path", metavar="IMAGE", help=outputs)
     add("--quantize_mode", choices=MODES, help="refuse a file of another mode (default: the file says)")
@@ -81,9 +81,8 @@ def decode(args, source, target, progress=False):
             writing.write(image, target)
     bpp = 8 * len(data) / (image.width * image.height)
     if progress:
-        again = "; its format compresses once more" * (
-            not cli.is_stream(target) and writing.changes_pixels(target)
-        )
+        is_lossy = not cli.is_stream(target) and writing.changes_pixels(target)
+        again = "; its format compresses once more" if is_lossy else ""
         size = f"{image.width}x{image.height}"
         cli.tell(f"{target}: {size}, from {len(data)} bytes, {bpp:.4f} bpp, {seconds:.2f} s{again}", target)
     return bpp

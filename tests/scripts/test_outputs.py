@@ -158,7 +158,7 @@ def test_a_picture_that_a_format_does_not_hold_names_the_output(run, tmp_path, m
     monkeypatch.chdir(tmp_path)
     Image.new("RGBA", (40, 24), (1, 2, 3, 4)).save("a.png")
     run(encode, "a.png", "a.encoded")
-    assert error_of(run, decode, "a.encoded", "a.jpg").startswith("a.jpg: ")
+    assert error_of(run, decode, "a.encoded", "a.icns").startswith("a.icns: ")
     assert sorted(os.listdir()) == ["a.encoded", "a.png"]
 
 
