@@ -15,7 +15,6 @@ from layers import drawn, exact
 from pictures.picture import Picture
 
 HOPELESS = 12.0  # bits a pixel: where an error costs more, a lossless coder may be better even for noise
-FLAT = 16.0  # how much more an error counts where a block is of one colour, since it is seen there
 NOISE = 1 / 3  # share of the blocks, at least, that are hopeless in a picture of noise
 OF_A_BLOCK = 2 / STRIDE**2  # share of new pixels that a block counts for besides those that it has
 
@@ -32,7 +31,7 @@ def choose(picture: Picture, t: float, encoder: Encoder) -> np.ndarray:
     nothing = np.zeros(candidates.shape, bool)
     if looks.is_photograph and hopeless.mean() < NOISE:
         return nothing
-    cost = _Cost(picture, t, encoder, weight * np.where(looks.flat, FLAT, 1))
+    cost = _Cost(picture, t, encoder, weight)
     plain = cost.of_transforms(nothing)
     bits = 8 * len(exact.encode(picture.colours, candidates, fast=True))
     shares = np.where(candidates, looks.new + OF_A_BLOCK, 0)
@@ -55,10 +54,10 @@ def _neighbours(mask):
 
 
 class _Cost:
-    """What coding a picture at a rate costs, in bits; weights: of the squared errors of its blocks (h, w)."""
+    """What coding a picture at a rate costs, in bits; weight: of a squared error of a pixel, in levels."""
 
-    def __init__(self, picture, t, encoder, weights):
-        self._picture, self._t, self._encoder, self._weights = picture, t, encoder, weights
+    def __init__(self, picture, t, encoder, weight):
+        self._picture, self._t, self._encoder, self._weight = picture, t, encoder, weight
 
     def of(self, mask):
         """The cost of keeping the blocks of a mask, bool (h, w), exactly."""
@@ -73,7 +72,7 @@ class _Cost:
         for part, pixels in zip(measured, self._pixels(part.y for part in same)):
             rows = slice(top, top + len(part.bits_y))
             errors = 0 if pixels is None else self._errors(rows, pixels)
-            costs.append(part.bits_per_position() + self._weights[rows] * np.where(mask[rows], 0, errors))
+            costs.append(part.bits_per_position() + self._weight * np.where(mask[rows], 0, errors))
             top = rows.stop
         return np.concatenate(costs)
 
