@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 from PIL import Image
-from test_drawn import checks, noise, text
+from test_look import checks, noise, text
 
 import codec
 from coding import container
