@@ -73,7 +73,8 @@ def test_it_never_costs_more(fixed_pair, photo):
         y, z = (torch.from_numpy(tiles.to_input(part)) for part in (latents.y, latents.z))
         with torch.inference_mode():
             _, bits, y = entropy_model.quantize(y, z, torch.zeros(1), policies.round)
-        pixels = synthesise(tiles.from_output(y.numpy()), decoder)
+        gray = picture_of(rgb).metadata.gray
+        pixels = synthesise(tiles.from_output(y.numpy()), decoder, gray=gray)
         pixels = pixels[: rgb.shape[0], : rgb.shape[1]]
         return bits.item() + encoder.lambda_ * ((pixels.astype(float) - rgb) ** 2).mean(2).sum()
 
