@@ -1,11 +1,13 @@
 """What bench.py measures and says of it; nothing here depends on how fast the machine is."""
 
+import os
 import sys
 
 import numpy as np
 import pytest
 
 from coding import engine_package, entropy
+from conftest import ROOT
 from evaluation.bench import chart, codecs, coder, commands, launch, photograph, run, sizes, stages, table
 
 
@@ -238,3 +240,9 @@ def test_the_chart_has_a_line_for_each_codec_that_was_measured(found):
 def test_results_are_read_as_they_were_written(found, tmp_path):
     run.write(found, tmp_path)
     assert run.read(tmp_path) == found
+
+
+def test_the_document_has_the_table_of_the_results():
+    with open(os.path.join(ROOT, "docs", "results.md"), encoding="utf-8") as file:
+        text = file.read()
+    assert table.markdown(run.read(os.path.join(ROOT, "resources", "analytics"))) in text
