@@ -24,6 +24,7 @@ from coding.latents import LatentCoder
 FORMAT = "autocompressor.model.3"
 _PARTS = ("model.json", "transform.onnx", "entropy_model.npz")
 _BANK = "bank."  # how the names of the bank's arrays begin
+LARGEST_LAMBDA = 1e6  # far above what any training takes; products of it are numbers
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the time of all parts, so that a model has one file
 
 
@@ -116,6 +117,8 @@ class ModelFile:
         if kind == "decoder":
             return cls(kind, configuration, transform, coder)
         decoder_id, lambda_ = bytes.fromhex(fields["decoder_id"]), float(fields["lambda"])
+        if not 0 < lambda_ < LARGEST_LAMBDA:
+            raise ModelError(f"{path}: not an AutoCompressor model")
         return cls(kind, configuration, transform, coder, decoder_id, lambda_)
 
 

@@ -5,7 +5,7 @@ import os
 import numpy as np
 import onnxruntime
 
-from engines.model_file import ModelFile
+from engines.model_file import ModelError, ModelFile
 
 
 class Transform:
@@ -29,4 +29,9 @@ class Transform:
             raise ValueError("no transform")
 
     def __call__(self, x: np.ndarray, t: float) -> list[np.ndarray]:
-        return self._session.run(None, {"x": np.ascontiguousarray(x), "t": np.array([t], np.float32)})
+        try:
+            return self._session.run(None, {"x": np.ascontiguousarray(x), "t": np.array([t], np.float32)})
+        except Exception as error:  # a transform of a foreign file can fail in any way
+            if "alloc" in str(error):
+                raise
+            raise ModelError("the transform of this model cannot be run") from error
