@@ -2,10 +2,12 @@
 
     python3 evaluate.py resources/test_images
     python3 evaluate.py resources/test_images --report report/
+    python3 evaluate.py kodak/ --modes variable --blind blind/
     python3 evaluate.py photo.png kodak/ --modes variable --against jpeg avif --output results/
 
 Prints the means of each mode and setting, and how many bytes variable mode needs more or less than the
-others. --output keeps everything, with charts; --report makes a page to look at.
+others. --output keeps everything, with charts; --report makes a page to look at,
+--blind one that asks which of two files of equal bytes is nearer to the original, and does not name them.
 """
 
 import argparse
@@ -13,6 +15,7 @@ import os
 
 import cli
 from coding import modes
+from coding.errors import UserError
 
 MODES = list(modes.MODES)
 CODECS = ["jpeg", "webp", "avif", "avif-psnr", "jpeg2000", "jxl"]
@@ -32,6 +35,8 @@ def parse_args():
     add("--against", nargs="*", type=str.lower, choices=CODECS, default=CODECS, help=text)
     add("--output", metavar="DIR", help="write results.json, results.csv and charts to this folder")
     add("--report", metavar="DIR", help="write a page to look at, index.html, and the results to this folder")
+    text = "write a blind test of pictures for the eye, index.html, to this folder"
+    add("--blind", metavar="DIR", help=text)
     add("--csv", metavar="PATH", help="write a row for each image, mode, quality and effort here")
     text = "images that are measured at the same time; the seconds are true with one (default: 1)"
     add("--jobs", type=int, default=1, metavar="N", help=text)
@@ -44,19 +49,25 @@ def parse_args():
         parser.error("--qualities must be from 1 to 10")
     if args.jobs < 1:
         parser.error("--jobs must be at least 1")
+    if args.report and args.blind and os.path.realpath(args.report) == os.path.realpath(args.blind):
+        parser.error("--report and --blind need folders of their own")
     return args
 
 
 def main():
     args = parse_args()
-    from evaluation import charts, images, measure, metrics, report, results, rivals, tables
+    from evaluation import blind, charts, images, measure, metrics, report, results, rivals, tables
 
     files, device = images.find(args.images), cli.pick_device(args.device)
-    for folder in filter(None, (args.output, args.report)):  # before the long work, since it can fail
+    # Before the long work, since it can fail.
+    for folder in filter(None, (args.output, args.report, args.blind)):
         os.makedirs(folder, exist_ok=True)
     trials = measure.trials(args.modes, args.qualities, args.effort)
-    shown = measure.to_be_shown(trials) if args.report else []
-    plan = measure.Plan(trials, rivals.available(args.against), shown, device, metrics.has_lpips())
+    shown = measure.to_be_shown(trials) if args.report or args.blind else []
+    against = rivals.available(args.against)
+    if args.blind and not against:
+        raise UserError("--blind needs a codec to compare with")
+    plan = measure.Plan(trials, against, shown, device, metrics.has_lpips())
     measured = measure.measure_all(files, plan, args.jobs)
 
     found = results.collect(measured, trials)
@@ -69,6 +80,8 @@ def main():
     if args.report:
         results.write(found, args.report)
         report.write(found, measured, args.report)
+    if args.blind:
+        blind.write(measured, args.blind)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ results.py   rows, their files, and what is computed from them
 tables.py    results for a terminal
 charts.py    results as pictures
 report.py    results as a page, from report.html
+blind.py     a blind test for the eye, a page from blind.html
+pages.py     what the two pages share
 compare.py   files on disk beside JPEG, a program of its own
 bench/       what `bench.py` measures: seconds and memory
 """

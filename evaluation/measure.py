@@ -26,7 +26,7 @@ from evaluation import heatmap, metrics, rivals
 from pictures import picture, reading
 
 THUMBNAIL = 128  # pixels
-MOST_SHOWN = 3  # trials that a report has pictures of
+MOST_SHOWN = 3  # trials that a page has pictures of
 
 logger = logging.getLogger(__name__)
 
@@ -184,7 +184,7 @@ def measure(path: str, name: str, plan: Plan) -> Measured:
         for trial in plan.trials:
             subject.measure_ours(trial, others)
         if plan.shown:
-            measured.original, measured.thumbnail = _lossless(subject.image), _thumbnail(subject.image)
+            measured.original, measured.thumbnail = lossless(subject.image), _thumbnail(subject.image)
     except (UserError, OSError, MemoryError, torch.cuda.OutOfMemoryError) as error:
         measured.rows.clear()
         message = " ".join(str(error).split()) or "not enough memory"
@@ -229,7 +229,7 @@ class _Subject:
             self.measured.rows.append(row | {"same bytes as": label})
         if trial in self.plan.shown:
             _, decoder = _pair(trial.mode, self.plan.device, trial.engine)
-            files = {trial.codec: _lossless(decoded)} | {
+            files = {trial.codec: lossless(decoded)} | {
                 name: other_file.data for name, other_file in nearest.items()
             }
             self.measured.shown.append(Shown(label, heatmap.bits_per_position(file.data, decoder), files))
@@ -275,7 +275,8 @@ def _rounded(value, digits):
     return value if value is None or math.isinf(value) else round(value, digits)
 
 
-def _lossless(image):
+def lossless(image: Image.Image) -> bytes:
+    """A WebP file of exactly these pixels; raises UserError where they are too many."""
     file = io.BytesIO()
     try:
         image.save(file, "WEBP", lossless=True, quality=60)

@@ -4,14 +4,8 @@ JPEG, WebP and AVIF are in it as the very files that were measured; the original
 cannot read, as lossless WebP.
 """
 
-import base64
-import json
-import os
+from evaluation import charts, pages, results
 
-from coding.files import replacing
-from evaluation import charts, results
-
-TEMPLATE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "report.html")
 READ_BY_BROWSERS = {
     "JPEG": "image/jpeg",
     "WebP": "image/webp",
@@ -27,15 +21,7 @@ def write(found: dict, measured: list, folder: str):
     measured: measure.Measured of each image, with its pictures
     folder: where to
     """
-    with open(TEMPLATE, encoding="utf-8") as file:
-        template = file.read()
-    # In a script element only "</" could end the data early.
-    data = json.dumps(_data(found, measured), separators=(",", ":")).replace("</", "<\\/")
-    with (
-        replacing(os.path.join(folder, "index.html")) as temporary,
-        open(temporary, "w", encoding="utf-8") as file,
-    ):
-        file.write(template.replace("/*DATA*/", data))
+    pages.write("report.html", _data(found, measured), folder)
 
 
 def _data(found, measured):
@@ -64,7 +50,9 @@ def _image(found, one):
     kinds = dict.fromkeys(found["ours"], "image/webp") | READ_BY_BROWSERS
     shown = []
     for trial in one.shown:
-        files = {codec: _uri(kinds[codec], data) for codec, data in trial.files.items() if codec in kinds}
+        files = {
+            codec: pages.uri(kinds[codec], data) for codec, data in trial.files.items() if codec in kinds
+        }
         shown.append(
             {"setting": trial.label, "bits": trial.bits.round().astype(int).tolist(), "files": files}
         )
@@ -72,11 +60,7 @@ def _image(found, one):
         "name": one.name,
         "width": one.width,
         "height": one.height,
-        "original": _uri("image/webp", one.original),
-        "thumbnail": _uri("image/webp", one.thumbnail),
+        "original": pages.uri("image/webp", one.original),
+        "thumbnail": pages.uri("image/webp", one.thumbnail),
         "shown": shown,
     }
-
-
-def _uri(kind, data):
-    return f"data:{kind};base64,{base64.b64encode(data).decode()}"

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 
+import browser
 import graphs
 import numpy as np
 import pytest
@@ -182,6 +183,14 @@ def script():
         return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, **options)
 
     return run
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory):
+    """A headless browser, where there is one."""
+    driver = browser.start(tmp_path_factory.mktemp("profile"))
+    yield driver
+    driver.quit()
 
 
 def hears_ctrl_c():

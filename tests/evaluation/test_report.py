@@ -4,8 +4,8 @@ import json
 import math
 import os
 import re
-import shutil
 
+import browser
 import pytest
 from calls import call
 from PIL import Image
@@ -13,17 +13,6 @@ from PIL import Image
 from conftest import ROOT
 
 LENA = os.path.join(ROOT, "resources/test_images/lena.png")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--window-size=1400,1000",
-]
 CODECS = ["original", "JPEG", "WebP", "AVIF", "variable"]
 
 
@@ -43,39 +32,12 @@ def found(folder):
     return json.loads((folder / "results.json").read_text())
 
 
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory):
-    binary, service = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
-    if not binary or not service:
-        pytest.skip("no Chromium with its chromedriver is installed")
-    webdriver = pytest.importorskip("selenium.webdriver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = binary
-    for flag in FLAGS + [f"--user-data-dir={tmp_path_factory.mktemp('profile')}"]:
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(service))
-    yield browser
-    browser.quit()
-
-
 @pytest.fixture
 def page(driver, folder):
     """The page as it opens, 1400 pixels wide and light; its console must stay empty."""
-    show(driver, folder, 1400, "light")
+    browser.show(driver, (folder / "index.html").as_uri())
     yield driver
     assert driver.get_log("browser") == []
-
-
-def show(driver, folder, width, scheme):
-    driver.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": width < 500},
-    )
-    driver.execute_cdp_cmd(
-        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-    )
-    driver.get((folder / "index.html").as_uri())
 
 
 def split(page):
@@ -306,7 +268,7 @@ def test_bd_rates_are_shown_with_their_signs(page, found):
 @pytest.mark.parametrize("scheme, dark", [("light", False), ("dark", True)])
 @pytest.mark.parametrize("width", [400, 1400])
 def test_it_fits_phone_and_desktop_in_both_schemes(driver, folder, width, scheme, dark):
-    show(driver, folder, width, scheme)
+    browser.show(driver, (folder / "index.html").as_uri(), width, scheme)
     assert driver.execute_script("return document.documentElement.scrollWidth <= innerWidth")
     ground, ink = (
         [int(value) for value in re.findall(r"\d+", colour)][:3]

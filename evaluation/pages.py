@@ -1,0 +1,32 @@
+"""Pages in a single file: a template with its data in place of a mark."""
+
+import base64
+import json
+import os
+
+from coding.files import replacing
+
+MARK = "/*DATA*/"
+
+
+def write(template: str, data: dict, folder: str):
+    """Write index.html.
+
+    template: name of a file beside this one, with MARK in a script element of JSON
+    data: what it shows
+    folder: where to
+    """
+    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), template), encoding="utf-8") as file:
+        page = file.read()
+    # In a script element only "</" could end the data early.
+    text = json.dumps(data, separators=(",", ":")).replace("</", "<\\/")
+    with (
+        replacing(os.path.join(folder, "index.html")) as temporary,
+        open(temporary, "w", encoding="utf-8") as file,
+    ):
+        file.write(page.replace(MARK, text))
+
+
+def uri(kind: str, data: bytes) -> str:
+    """A file in the page itself, as the address of a picture; kind: its media type."""
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
