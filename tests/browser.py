@@ -33,11 +33,16 @@ def start(profile):
 
 def show(driver, address, width=1400, scheme="light"):
     """Open a page in a window of so many pixels, with "light" or "dark" as the user's wish."""
-    driver.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": width < 500},
-    )
+    resize(driver, width)
     driver.execute_cdp_cmd(
         "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
     )
     driver.get(address)
+
+
+def resize(driver, width):
+    """Let the window be so many pixels wide, a phone's below 500."""
+    driver.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": width < 500},
+    )
