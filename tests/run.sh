@@ -4,4 +4,4 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . ./environment.sh requirements.txt requirements-dev.txt
-exec python3 -m pytest tests "$@"
+exec python3 -m pytest tests -rs "$@"  # at the end, which were skipped and why

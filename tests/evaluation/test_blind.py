@@ -114,7 +114,7 @@ def drawn(page, side):
 
 
 def on_screen(page, side):
-    return pixels(page.find_element("id", side).screenshot_as_png)
+    return pixels(page.find_element("xpath", f"//*[@id='{side}']/..").screenshot_as_png)
 
 
 def what_is_shown(page, data):
