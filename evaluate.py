@@ -6,8 +6,8 @@
     python3 evaluate.py photo.png kodak/ --modes variable --against jpeg avif --output results/
 
 Prints the means of each mode and setting, and how many bytes variable mode needs more or less than the
-others. --output keeps everything, with charts; --report makes a page to look at,
---blind one that asks which of two files of equal bytes is nearer to the original, and does not name them.
+others. --output keeps everything, with charts. --report makes a page to look at, --blind one that asks which
+of two files of about equal bytes is nearer to the original and does not name them.
 """
 
 import argparse

@@ -57,7 +57,7 @@ def _add(data, one, shown, original):
     for rival, file in others:
         apart = sizes[rival] / size - 1
         if abs(apart) > MOST_APART:
-            logger.warning("%s: without %s, %+.0f %% of bytes at the nearest", about, rival, 100 * apart)
+            logger.warning("%s: without %s, %+.1f %% of bytes at the nearest", about, rival, 100 * apart)
             continue
         try:
             data["pictures"].append(_readable(file))

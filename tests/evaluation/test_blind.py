@@ -377,7 +377,7 @@ def test_evaluate_writes_it_and_says_what_is_left_out(tmp_path, script):
     result = script("evaluate.py", tmp_path / "b.png", *options, "--blind", tmp_path / "out")
     assert result.returncode == 0, result.stderr
     assert re.search(
-        r"^b.png, variable, quality 1: without JPEG, \+\d+ % of bytes at the nearest$", result.stderr, re.M
+        r"^b.png, variable, quality 1: without JPEG, \+[\d.]+ % of bytes at the nearest$", result.stderr, re.M
     )
     text = (tmp_path / "out/index.html").read_text()
     assert '"image":"b.png","setting":"variable, quality 9","ours":"variable","rival":"WebP"' in text
