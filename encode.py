@@ -18,7 +18,7 @@ import time
 import batch
 import cli
 from coding import container
-from coding.modes import MODES
+from coding.modes import MODES, TUNES
 
 logger = logging.getLogger("encode")
 
@@ -37,6 +37,11 @@ def parse_args():
     add("--output_path", required=True, metavar="FILE", help=outputs)
     modes = "variable: any rate; hard: B=2 and soft: B=10, of one rate (default: the model's, or variable)"
     add("--quantize_mode", choices=MODES, help=modes)
+    tune = (
+        "psnr: the least squared error; eye: what people see, at about the same bytes, for any decoder "
+        "(default: the model's, or psnr)"
+    )
+    add("--tune", choices=TUNES, help=tune)
     cli.add_rate_options(add_rate)
     add("--encoder_path", metavar="MODEL", help="encoder.model to use (default: the shipped one of the mode)")
     effort = (
@@ -70,12 +75,16 @@ def model(args):
     """The encoder that is asked for, with its decoder if there is a search; raises UserError."""
     from engines import pair
 
-    path = args.encoder_path or pair.shipped(args.quantize_mode or "variable", "encoder")
+    path = args.encoder_path or pair.shipped(
+        args.quantize_mode or "variable", "encoder", args.tune or TUNES[0]
+    )
     engine = "torch" if args.effort and args.engine == "auto" else args.engine
     encoder = load(path, cli.pick_device(args.device), engine)
     mode = encoder.config.mode
     if args.quantize_mode not in (None, mode.name):
         raise cli.UserError(f"{path} is a model for --quantize_mode={mode.name}")
+    if args.tune not in (None, encoder.tune):
+        raise cli.UserError(f"{path} is a model for --tune={encoder.tune}")
     if mode.is_fixed and (args.quality is not None or args.target_bpp is not None):
         raise cli.UserError("--quality and --target_bpp need --quantize_mode=variable")
     if args.effort and encoder.decoder is None:

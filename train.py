@@ -16,7 +16,7 @@ import argparse
 import sys
 
 import cli
-from coding.modes import MODES
+from coding.modes import MODES, TUNES
 from training.loop import train
 from training.run import Diverged
 from training.settings import PARTS, Settings
@@ -39,8 +39,13 @@ def parse_args() -> tuple[Settings, str]:
     add("--output_dir", help="where everything goes (default: runs/MODE, with --dry-run runs/dry-run)")
     add("--init", choices=["imagenet", "random"], default=Settings.init, help="the trunk at the start")
     add("--start_from", help="folder of a trained encoder.model and decoder.model to start from instead")
-    text = "what is trained; decoder: synthesis and entropy model, on rounded latents; entropy: that model"
+    text = (
+        "what is trained; encoder: analysis, whose decoder stays as it is; decoder: synthesis and entropy "
+        "model, on rounded latents; entropy: that model"
+    )
     add("--part", choices=PARTS, default=Settings.part, help=text)
+    text = "what the distortion is: psnr, the squared error; eye, mostly what people see"
+    add("--tune", choices=TUNES, default=Settings.tune, help=text)
     add("--steps", type=int, default=Settings.steps, help="steps of the optimizer at most")
     add("--minutes", type=float, default=Settings.minutes, help="minutes at most; the nearer limit counts")
     add("--batch_size", type=int, default=Settings.batch_size, help="crops a step in each process")

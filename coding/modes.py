@@ -9,6 +9,7 @@ becomes finer. Light: `decode.py --info` needs this table and no packages.
 import dataclasses
 
 RATES_PER_HALVING = 64  # numbers from one step to the step half as large
+TUNES = ("psnr", "eye")  # what an encoder makes the most of; all files of a mode have one decoder
 FIRST_STEP, STEPS_PER_HALVING = 16.0, 18  # of the detail layer: its coarsest step, in levels
 
 

@@ -15,6 +15,7 @@ from torch.export import Dim
 
 from coding import entropy_model, latents
 from coding.latents import Latents
+from coding.modes import TUNES
 from coding.tiles import STRIDE
 from engines.model_file import ModelError, ModelFile
 from model import AnalysisTransform, SynthesisTransform
@@ -42,12 +43,14 @@ def finish(
     network: EntropyModel,
     pictures: Iterable[torch.Tensor],
     lambda_: float,
+    tune: str = TUNES[0],
 ) -> tuple[ModelFile, ModelFile]:
     """The encoder's and the decoder's file of what was trained, which stays as it is.
 
     network: of the entropy model.
     pictures: pixels (1, 3, H, W) in [0, 1], H and W multiples of 16; the adaptive models are fitted on them,
     at all rates in turn.
+    lambda_, tune: of the training.
     Raises ModelError for weights that half precision does not hold.
     """
     analysis, synthesis, network = (_in_half_precision(part) for part in (analysis, synthesis, network))
@@ -58,8 +61,16 @@ def finish(
     coder = latents.fit(exact_model, config.kind, _samples(analysis, pictures))
 
     decoder = ModelFile("decoder", config, _to_onnx(synthesis, (config.channels, 5, 7), 1, ["y"]), coder)
-    graph = _to_onnx(Analysis(analysis), (3, 5 * STRIDE, 7 * STRIDE), STRIDE, ["y", "z"])
-    return ModelFile("encoder", config, graph, coder, decoder.id, lambda_), decoder
+    return encoder_for(decoder, analysis, lambda_, tune), decoder
+
+
+def encoder_for(decoder: ModelFile, analysis: AnalysisTransform, lambda_: float, tune: str) -> ModelFile:
+    """The encoder's file of an analysis transform that was trained for a decoder which is there already.
+
+    lambda_, tune: of the training. Raises ModelError as `finish`.
+    """
+    graph = _analysis_to_onnx(_in_half_precision(analysis))
+    return ModelFile("encoder", decoder.config, graph, decoder.coder, decoder.id, lambda_, tune)
 
 
 def _in_half_precision(module):
@@ -80,6 +91,10 @@ def _samples(analysis, pictures):
         t = mode.rate(mode.rates[37 * index % len(mode.rates)])
         y, z = run(x.cpu(), torch.tensor([t]))
         yield Latents(*(part[0].permute(1, 2, 0).contiguous().numpy() for part in (y, z))), t
+
+
+def _analysis_to_onnx(analysis):
+    return _to_onnx(Analysis(analysis), (3, 5 * STRIDE, 7 * STRIDE), STRIDE, ["y", "z"])
 
 
 def _to_onnx(module, shape, multiple, outputs):

@@ -1,7 +1,8 @@
 """The `.model` file: a ZIP archive, not compressed, of three parts that each open with a tool of their own.
 
     model.json          format, kind ("encoder" or "decoder"), configuration, and what only an encoder has:
-                        the id of its decoder, and lambda of its training
+                        the id of its decoder, and lambda and tune of its training (the latter if it is
+                        not the first of modes.TUNES)
     transform.onnx      the analysis or the synthesis transform; weights in half precision, by their names
     entropy_model.npz   weights of the entropy model in half precision, and the bank of adaptive models
 
@@ -20,6 +21,7 @@ from coding import config, entropy, entropy_model, files
 from coding.config import ModelConfig
 from coding.errors import UserError
 from coding.latents import LatentCoder
+from coding.modes import TUNES
 
 FORMAT = "autocompressor.model.3"
 _PARTS = ("model.json", "transform.onnx", "entropy_model.npz")
@@ -41,6 +43,7 @@ class ModelFile:
     coder: with a frozen entropy model.
     decoder_id: eight bytes, of an encoder's decoder; lambda_: the weight of the distortion at t = 0 in the
     encoder's training. None in a decoder.
+    tune: what an encoder was trained for, of modes.TUNES.
     """
 
     kind: str
@@ -49,6 +52,7 @@ class ModelFile:
     coder: LatentCoder
     decoder_id: bytes | None = None
     lambda_: float | None = None
+    tune: str = TUNES[0]
 
     @property
     def id(self) -> bytes:
@@ -73,6 +77,8 @@ class ModelFile:
         fields = {"format": FORMAT, "kind": self.kind, "config": dataclasses.asdict(self.config)}
         if self.decoder_id is not None:
             fields |= {"decoder_id": self.decoder_id.hex(), "lambda": self.lambda_}
+        if self.tune != TUNES[0]:
+            fields["tune"] = self.tune
         archive = io.BytesIO()
         np.savez(archive, **self._arrays())
         contents = json.dumps(fields, indent=1).encode(), self.transform, archive.getvalue()
@@ -117,9 +123,10 @@ class ModelFile:
         if kind == "decoder":
             return cls(kind, configuration, transform, coder)
         decoder_id, lambda_ = bytes.fromhex(fields["decoder_id"]), float(fields["lambda"])
-        if not 0 < lambda_ < LARGEST_LAMBDA:
+        tune = fields.get("tune", TUNES[0])
+        if not 0 < lambda_ < LARGEST_LAMBDA or tune not in TUNES:
             raise ModelError(f"{path}: not an AutoCompressor model")
-        return cls(kind, configuration, transform, coder, decoder_id, lambda_)
+        return cls(kind, configuration, transform, coder, decoder_id, lambda_, tune)
 
 
 def _read(archive, name):

@@ -68,6 +68,11 @@ class Encoder(_Half):
         """Of its training, the weight of the distortion at t = 0."""
         return self.file.lambda_
 
+    @property
+    def tune(self) -> str:
+        """What it was trained for, of modes.TUNES."""
+        return self.file.tune
+
     @classmethod
     def load(cls, path: str, device: str = "cpu", engine: str = "auto") -> "Encoder":
         """Read `path`; raises ModelError for anything else than such a file, and UserError.
@@ -124,6 +129,15 @@ def _engine(name):
     return engine
 
 
-def shipped(mode: str, kind: str) -> str:
-    """Path of the "encoder" or "decoder" that comes with the program for a mode."""
-    return os.path.join(MODELS, modes.MODES[mode].folder, f"{kind}.model")
+def shipped(mode: str, kind: str, tune: str = modes.TUNES[0]) -> str:
+    """Path of the "encoder" or "decoder" that comes with the program for a mode.
+
+    All encoders of a mode have one decoder; raises UserError where there is none for the tune.
+    """
+    folder = os.path.join(MODELS, modes.MODES[mode].folder)
+    if kind == "decoder" or tune == modes.TUNES[0]:
+        return os.path.join(folder, f"{kind}.model")
+    path = os.path.join(folder, f"{kind}_{tune}.model")
+    if not os.path.exists(path):
+        raise UserError(f"there is no model of --quantize_mode={mode} for --tune={tune}")
+    return path

@@ -17,6 +17,7 @@ from tqdm import tqdm
 import quantize
 from coding import tiles
 from coding.latents import LARGEST, Latents
+from networks import errors
 from networks.entropy_model import network_of
 from networks.precision import has_bfloat16
 
@@ -115,7 +116,8 @@ class Cost:
         """
         self.z, self.top, self.picture = z, top, picture
         self.gray = picture.metadata.gray
-        self.weight = encoder.lambda_ * 4**t * 255**2  # of a squared error
+        self.error = errors.BY_TUNE[encoder.tune]
+        self.weight = encoder.lambda_ * 4**t * 255**2  # of an error
         config, transform = encoder.config, encoder.decoder.transform
         self.synthesis, self.device = transform.module, transform.device
         self.policies = quantize.policies(config.mode.latents, config.B)
@@ -139,8 +141,9 @@ class _WindowCost:
         counts[: metadata.height - pixels[0].start, : metadata.width - pixels[1].start] = True
         self._cost, self.device, self.schedule = cost, cost.device, cost.schedule
         self._z = self._tensor(cost.z[tiles.in_hyper(window)])
-        self._target = self._tensor(target) / 255  # (1, 3, 16 h, 16 w)
-        self._weight = self._tensor(counts) * (cost.weight / 3)
+        self._target = (self._tensor(target) / 255).expand(-1, 3, -1, -1)  # (1, 3, 16 h, 16 w)
+        self._counts = self._tensor(counts) > 0
+        self._weight = cost.weight * counts.size
         self._limits = self._tensor(cost.limits[None, None])  # (1, K, 1, 1)
 
     def _tensor(self, array):
@@ -179,7 +182,8 @@ class _WindowCost:
         return bits, coded
 
     def _distortion(self, pixels):
-        """lambda * 255^2 * MSE in bits of the whole window."""
+        """lambda * 255^2 * error in bits of the whole window."""
         if self._cost.gray:
             pixels = pixels.mean(1, keepdim=True)
-        return (self._weight * (pixels.clamp(0, 1) - self._target).square()).sum()
+        pixels = torch.where(self._counts, pixels.float().clamp(0, 1), self._target)
+        return self._weight * self._cost.error(pixels, self._target).sum()

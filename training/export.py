@@ -6,23 +6,33 @@ import numpy as np
 from tqdm import tqdm
 
 from engines import export as files
+from engines.model_file import ModelFile
 from training.loss import RateDistortion, to_tensor
+from training.settings import Settings
 
 MOST_IMAGES = 400  # that the adaptive models are fitted on
 SIDE = 512  # of them, in pixels at most
 
 
-def export(rate_distortion: RateDistortion, images: list[np.ndarray], lambda_: float, output_dir: str):
+def export(rate_distortion: RateDistortion, images: list[np.ndarray], settings: Settings):
     """Write encoder.model and decoder.model.
 
     rate_distortion: trained
     images: uint8 (H, W, 3); the adaptive models are fitted on some of them
-    lambda_: of the training, which `encode.py --effort` goes by
-    output_dir: the folder
+    settings: of the run; where the encoder alone was trained, the decoder is the one that it started from
     """
+    lambda_, tune = settings.lambda_, settings.tune
+    if settings.part == "encoder":
+        decoder = ModelFile.load(os.path.join(settings.start_from, "decoder.model"), "decoder")
+        encoder = files.encoder_for(decoder, rate_distortion.analysis, lambda_, tune)
+    else:
+        networks = rate_distortion.analysis, rate_distortion.synthesis, rate_distortion.entropy_model
+        encoder, decoder = files.finish(*networks, _some(images), lambda_, tune)
+    encoder.save(settings.path("encoder.model"))
+    decoder.save(settings.path("decoder.model"))
+
+
+def _some(images):
+    """Pixels (1, 3, H, W) of those of the images that the adaptive models are fitted on."""
     some = images[:: max(1, len(images) // MOST_IMAGES)]
-    pixels = (to_tensor(image[:SIDE, :SIDE]) for image in tqdm(some, "fitting the bank", disable=None))
-    networks = rate_distortion.analysis, rate_distortion.synthesis, rate_distortion.entropy_model
-    encoder, decoder = files.finish(*networks, pixels, lambda_)
-    encoder.save(os.path.join(output_dir, "encoder.model"))
-    decoder.save(os.path.join(output_dir, "decoder.model"))
+    return (to_tensor(image[:SIDE, :SIDE]) for image in tqdm(some, "fitting the bank", disable=None))

@@ -51,7 +51,7 @@ def train(settings: Settings, workers: Workers) -> bool:
         finished = take_steps(run, crops, held_out, log, workers, interrupt)
     if workers.first and finished:
         log.draw(settings.path("curve.png"))
-        export(run.best_model(), images, settings.lambda_, settings.output_dir)
+        export(run.best_model(), images, settings)
     return finished
 
 

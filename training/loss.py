@@ -10,8 +10,9 @@ from torch import nn
 
 import quantize
 from coding.config import ModelConfig
-from coding.modes import Mode
+from coding.modes import TUNES, Mode
 from model import AnalysisTransform, SynthesisTransform, make_entropy_model
+from networks import errors
 from networks.entropy_model import EntropyModel
 from training.settings import MULTIPLE
 
@@ -43,12 +44,14 @@ class RateDistortion(nn.Module):
     mode t is 0.
     """
 
-    def __init__(self, networks: Networks, part: str = "all"):
+    def __init__(self, networks: Networks, part: str = "all", tune: str = TUNES[0]):
         """
         networks: that are trained
-        part: of them that is trained, "all", "decoder" (synthesis and entropy model) or "entropy" (model)
+        part: of them that is trained, of settings.PARTS
+        tune: what the errors are those for, of modes.TUNES
         """
         super().__init__()
+        self.error = errors.BY_TUNE[tune]
         self.analysis, self.synthesis = networks.analysis, networks.synthesis
         self.entropy_model, self.part = networks.entropy_model, part
         for name, parameter in self.named_parameters():
@@ -68,8 +71,8 @@ class RateDistortion(nn.Module):
         t: rates (N,)
         noise: the rate is that of latents with noise, as in training, and not of rounded ones
 
-        Returns bits per pixel (N,), mean squared errors (N,), and the mean square of what the range of the
-        latents clips, in quantization steps.
+        Returns bits per pixel (N,), errors (N,) in units of the mean squared error, and the mean square of
+        what the range of the latents clips, in quantization steps.
         """
         policies = quantize.policies(self.config.mode.latents, self.config.B)
 
@@ -89,28 +92,31 @@ class RateDistortion(nn.Module):
         decoded = self.synthesis(quantized, t)
         if not noise:
             decoded = decoded.clamp(0, 1)
-        return (bits_z + bits_y) / x[0, 0].numel(), (decoded - x).square().mean((1, 2, 3)), clipped
+        return (bits_z + bits_y) / x[0, 0].numel(), self.error(decoded, x), clipped
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """The terms of the loss for pixels x (N, 3, H, W) in [0, 1], each at a random rate of the mode.
 
-        Returns bits per pixel of the noisy latents, mean squared error of the rounded ones, and what is
-        clipped, see `rate_and_distortion`, all scalars.
+        Returns bits per pixel of the noisy latents, the error of the rounded ones, and what is clipped, see
+        `rate_and_distortion`, all scalars.
         """
         mode = self.config.mode
         numbers = torch.randint(mode.rates.start, mode.rates.stop, (len(x),), device=x.device)
         t = mode.rate(numbers)
         # Through noise the rate's gradients reach the analysis; without it the rate is of what is coded.
-        bpp, mse, clipped = self.rate_and_distortion(x, t, noise=self.part == "all")
-        return (bpp * 2**-t).mean(), (mse * 2**t).mean(), clipped
+        noise = self.part in ("all", "encoder")
+        bpp, error, clipped = self.rate_and_distortion(x, t, noise)
+        return (bpp * 2**-t).mean(), (error * 2**t).mean(), clipped
 
 
 def belongs_to(parameter: str, part: str) -> bool:
     """Whether a parameter of RateDistortion, such as "analysis.neck.weight", is of a part.
 
-    part: "entropy" or "decoder"; the latter has the entropy model too
+    part: "encoder", "decoder" or "entropy"; a decoder has the entropy model too
     """
     module, name = parameter.split(".")[:2]
+    if part == "encoder":
+        return module == "analysis" and name != "hyper"
     return module == "entropy_model" or name == "hyper" or (part == "decoder" and module == "synthesis")
 
 

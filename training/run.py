@@ -60,7 +60,7 @@ class Run:
     def restore(cls, settings: Settings, saved: dict, device: torch.device) -> "Run":
         """The run of a checkpoint, with limits and learning rate of `settings`."""
         networks = Networks.untrained(ModelConfig(**saved["config"]))
-        run = cls(settings, RateDistortion(networks, settings.part), device)
+        run = cls(settings, RateDistortion(networks, settings.part, settings.tune), device)
         run.model.load_state_dict(saved["model"])
         run.average.load_state_dict(saved["average"])
         run.optimizer.load_state_dict(saved["optimizer"])

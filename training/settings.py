@@ -5,12 +5,12 @@ import math
 import os
 
 from coding.errors import UserError
-from coding.modes import MODES
+from coding.modes import MODES, TUNES
 from coding.order import HYPER_STRIDE
 from coding.tiles import STRIDE
 from training import drawn
 
-PARTS = ("all", "decoder", "entropy")
+PARTS = ("all", "encoder", "decoder", "entropy")
 MULTIPLE = STRIDE * HYPER_STRIDE  # pixels; sides of crops and of validation images are multiples of it
 DRY_RUN = os.path.join("runs", "dry-run")  # the one folder whose run is overwritten
 DRY_RUN_IMAGES = 16
@@ -28,8 +28,9 @@ class Settings:
     output_dir: folder of everything that is written; None for one of the mode's name in runs/
     init: the trunk at the start, "imagenet" for torchvision's weights or "random"
     start_from: folder of a trained pair to start from instead, or None
-    part: what is trained: "all", "decoder" (synthesis and entropy model, on rounded latents) or "entropy"
-    (the entropy model)
+    part: what is trained: "all", "encoder" (the analysis transform, for the decoder as it is), "decoder"
+    (synthesis and entropy model, on rounded latents) or "entropy" (the entropy model)
+    tune: what it is trained for, of modes.TUNES
     steps, minutes: limits; the learning rate follows whichever is nearer
     batch_size: crops of a step in each process
     crop: side of a crop in pixels, a multiple of MULTIPLE
@@ -49,6 +50,7 @@ class Settings:
     init: str = "imagenet"
     start_from: str | None = None
     part: str = "all"
+    tune: str = TUNES[0]
     steps: int = 100_000
     minutes: float = math.inf
     batch_size: int = 8
@@ -65,6 +67,8 @@ class Settings:
             raise UserError(f"--crop must be a multiple of {MULTIPLE}, at most {drawn.SIDE}")
         if min(self.steps, self.minutes, self.batch_size, self.val_every) <= 0:
             raise UserError("--steps, --minutes, --batch_size and --val_every must be positive")
+        if self.part == "encoder" and not self.start_from:
+            raise UserError("--part=encoder needs --start_from, whose decoder it is for")
         if self.dry_run and self.resume:
             raise UserError("--dry-run goes on from nothing; leave --resume out")
         if self.dry_run:

@@ -30,7 +30,7 @@ def first_model(settings: Settings, pixels: torch.Tensor) -> RateDistortion:
     and model.ModelError for files that hold no model.
     """
     start = from_pair if settings.start_from else from_principal_components
-    return RateDistortion(start(settings, pixels), settings.part)
+    return RateDistortion(start(settings, pixels), settings.part, settings.tune)
 
 
 def from_principal_components(settings: Settings, pixels: torch.Tensor) -> Networks:

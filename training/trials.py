@@ -72,7 +72,7 @@ def parse_trial(text: str) -> dict:
 def row_of(settings: Settings, workers: Workers) -> dict:
     """What a finished run gives."""
     saved = torch.load(settings.path("best.pt"), map_location="cpu", weights_only=True)
-    best = RateDistortion(Networks.untrained(ModelConfig(**saved["config"])))
+    best = RateDistortion(Networks.untrained(ModelConfig(**saved["config"])), tune=settings.tune)
     best.load_state_dict(saved["model"])
     best.to(workers.device)
     images = data.load_images(settings.val, MULTIPLE)

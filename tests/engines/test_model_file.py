@@ -184,6 +184,7 @@ def test_a_file_that_lacks_a_part_or_has_it_compressed_or_empty_is_refused(tmp_p
         {"config": {"digits": [1]}},
         {"decoder_id": "x"},
         {"lambda": None},
+        {"tune": "ear"},
     ],
 )
 def test_absurd_fields_are_refused(tmp_path, parts, change):

@@ -150,6 +150,22 @@ def test_parts_of_the_shipped_model_are_trained_and_the_others_stay(tmp_path, ph
     assert works(pairs[-1], photos / "a.png")
 
 
+def test_an_encoder_is_trained_for_the_eye_and_its_decoder_stays(tmp_path, photos):
+    start, args = MODELS / "model_variable", ("--quantize_mode=variable", "--dry-run", "--tune=eye")
+    done(call(*options(photos, tmp_path, *args, "--part=encoder", "--start_from", start)))
+    assert (tmp_path / "decoder.model").read_bytes() == (start / "decoder.model").read_bytes()
+    (encoder, decoder), (before, _) = trained(tmp_path), trained(start)
+    assert encoder.tune == "eye" and before.tune == "psnr" and encoder.decoder_id == decoder.id
+    weights = [one.transform.module.neck.weight for one in (encoder, before)]
+    assert not torch.equal(*weights)
+    assert works((encoder, decoder), photos / "a.png")
+
+
+def test_an_encoder_needs_the_decoder_that_it_is_trained_for(tmp_path, photos):
+    result = call(*options(photos, tmp_path / "out", *SOFT, "--part=encoder"))
+    assert result.returncode == 2 and "--start_from" in result.stderr
+
+
 def test_training_lowers_the_loss(tmp_path):
     images = tmp_path / "images"
     images.mkdir()

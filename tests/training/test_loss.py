@@ -38,6 +38,24 @@ def test_the_analysis_transform_stays_where_the_decoder_is_trained():
     assert all(name.startswith(("entropy_model.", "synthesis.", "analysis.hyper.")) for name in learning)
 
 
+def test_the_analysis_transform_alone_learns_where_the_encoder_is_trained():
+    rate_distortion = loss.RateDistortion(loss.Networks(*build_transforms("variable")), part="encoder")
+    bpp, mse, _ = rate_distortion(torch.rand(2, 3, 64, 64))
+    (bpp + mse).backward()
+    learning = {name for name, parameter in rate_distortion.named_parameters() if parameter.grad is not None}
+    assert learning and all(name.startswith("analysis.") for name in learning)
+    assert not any(name.startswith("analysis.hyper.") for name in learning)
+
+
+def test_an_error_for_the_eye_is_smaller_where_texture_hides_it():
+    networks = loss.Networks(*build_transforms("variable"))
+    flat, noise = torch.full((1, 3, 64, 64), 0.5), torch.rand(1, 3, 64, 64)
+    for tune, hides in ("psnr", False), ("eye", True):
+        error = loss.RateDistortion(networks, tune=tune).error
+        spread = 0.05 * torch.randn(flat.shape)
+        assert (error(noise + spread, noise) < 0.5 * error(flat + spread, flat)).item() == hides
+
+
 def test_modes_are_validated_at_the_whole_numbers_among_their_rates():
     rates = {name: list(loss.whole_rates(mode)) for name, mode in MODES.items()}
     assert rates == {"hard": [0], "soft": [0], "variable": [-1, 0, 1, 2]}

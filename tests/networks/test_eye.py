@@ -1,0 +1,75 @@
+"""The distance for the eye, against the metric that it is made after."""
+
+import io
+import os
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from ssimulacra2 import compute_ssimulacra2
+
+from conftest import ROOT
+from networks import errors, eye
+
+
+def tensor(image):
+    return torch.from_numpy(np.asarray(image, np.float32)).permute(2, 0, 1)[None] / 255
+
+
+@pytest.fixture
+def photograph():
+    return (
+        Image.open(os.path.join(ROOT, "resources/test_images/baboon.png"))
+        .convert("RGB")
+        .crop((0, 0, 320, 256))
+    )
+
+
+def compressed(image, quality):
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=quality)
+    return Image.open(file)
+
+
+@pytest.mark.parametrize("quality", [40, 75, 95])
+def test_the_score_is_near_that_of_the_metric(photograph, quality, tmp_path):
+    worse = compressed(photograph, quality)
+    photograph.save(tmp_path / "original.png")
+    worse.save(tmp_path / "worse.png")
+    expected = compute_ssimulacra2(str(tmp_path / "original.png"), str(tmp_path / "worse.png"))
+    distance = eye.distance(tensor(worse), tensor(photograph)).item()
+    assert eye.score(distance) == pytest.approx(expected, abs=0.05 * (100 - expected))
+
+
+def test_equal_pictures_are_at_no_distance_and_worse_ones_farther(photograph):
+    original = tensor(photograph)
+    distances = [eye.distance(tensor(compressed(photograph, q)), original).item() for q in (90, 60, 30, 5)]
+    assert eye.distance(original, original).item() == pytest.approx(0, abs=0.05)
+    assert distances == sorted(distances)
+
+
+def test_pictures_of_a_batch_do_not_see_one_another(photograph):
+    original = tensor(photograph)
+    batch = torch.cat([tensor(compressed(photograph, q)) for q in (30, 80)])
+    alone = [eye.distance(one[None], original).item() for one in batch]
+    assert eye.distance(batch, original.expand_as(batch)).tolist() == pytest.approx(alone, rel=1e-4)
+
+
+@pytest.mark.parametrize("size", [(16, 16), (8, 40), (33, 17)])
+@pytest.mark.parametrize("pixels", [torch.zeros, torch.ones])
+def test_small_and_flat_pictures_have_a_gradient_that_is_a_number(size, pixels):
+    flat = pixels(1, 3, *size, requires_grad=True)
+    errors.seen(flat, pixels(1, 3, *size)).sum().backward()
+    assert flat.grad.isfinite().all()
+
+
+def test_descent_brings_a_picture_nearer(photograph):
+    original = tensor(photograph)
+    picture = tensor(compressed(photograph, 20)).requires_grad_()
+    optimizer, before = torch.optim.Adam([picture], 2e-3), eye.distance(picture, original).item()
+    for _ in range(20):
+        optimizer.zero_grad()
+        errors.seen(picture, original).sum().backward()
+        optimizer.step()
+    assert eye.distance(picture, original).item() < 0.7 * before
