@@ -3,7 +3,8 @@
     Image.open("photo.encoded").save("photo.png")
     Image.open("photo.jpg").save("photo.encoded", quality=4)
 
-Options of `save` are those of `codec.compress`, and `quantize_mode`: "variable", "hard" or "soft".
+Options of `save` are those of `codec.compress`; `quantize_mode`: "variable", "hard" or "soft"; and `tune`:
+"psnr" or "eye".
 """
 
 import functools
@@ -12,7 +13,7 @@ from PIL import Image, ImageFile
 
 from coding import container
 from coding.errors import UserError
-from coding.modes import MODES
+from coding.modes import MODES, TUNES
 
 FORMAT = "AUTOCOMPRESSOR"
 
@@ -63,9 +64,12 @@ def _save(image, file, _name):
     mode = options.pop("quantize_mode", "variable")
     if mode not in MODES:
         raise ValueError(f"quantize_mode must be one of {', '.join(MODES)}")
+    tune = options.pop("tune", TUNES[0])
+    if tune not in TUNES:
+        raise ValueError(f"tune must be one of {', '.join(TUNES)}")
     known = {name: value for name, value in options.items() if name in ("quality", "target_bpp")}
     try:
-        file.write(codec.compress(image, _encoder(mode), **known))
+        file.write(codec.compress(image, _encoder(mode, tune), **known))
     except UserError as error:
         raise OSError(str(error)) from error
 
@@ -78,10 +82,10 @@ def _decoder(mode):
 
 
 @functools.cache
-def _encoder(mode):
+def _encoder(mode, tune):
     from engines import pair
 
-    return pair.Encoder.load(pair.shipped(mode, "encoder"))
+    return pair.Encoder.load(pair.shipped(mode, "encoder", tune))
 
 
 Image.register_open(FORMAT, EncodedImageFile, lambda prefix: prefix.startswith(container.MAGIC))

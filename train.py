@@ -44,7 +44,7 @@ def parse_args() -> tuple[Settings, str]:
         "model, on rounded latents; entropy: that model"
     )
     add("--part", choices=PARTS, default=Settings.part, help=text)
-    text = "what the distortion is: psnr, the squared error; eye, mostly what people see"
+    text = "what the distortion is: psnr, the squared error; eye, half of it what people see"
     add("--tune", choices=TUNES, default=Settings.tune, help=text)
     add("--steps", type=int, default=Settings.steps, help="steps of the optimizer at most")
     add("--minutes", type=float, default=Settings.minutes, help="minutes at most; the nearer limit counts")

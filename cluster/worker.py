@@ -110,7 +110,7 @@ class Worker:
 
         if (mode, kind) not in self._models:
             load = {"encoder": pair.Encoder.load, "decoder": pair.Decoder.load}[kind]
-            self._models[mode, kind] = load(pair.shipped(mode, kind), self._task.device)
+            self._models[mode, kind] = load(pair.shipped(mode, kind, self._task.tune), self._task.device)
         return self._models[mode, kind]
 
 

@@ -4,7 +4,7 @@ import torch
 
 from networks import eye
 
-SHARE = 0.75  # of what the eye sees; the squared error keeps colours and contrasts where they are
+SHARE = 0.5  # of what the eye sees; the squared error keeps colours and contrasts where they are
 # Squared error that a distance is worth: along our own curves both cost as many bits, at all rates.
 UNIT = 1.03e-4
 
@@ -15,7 +15,7 @@ def squared(pixels: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
 
 
 def seen(pixels: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
-    """The same, but most of it the distance for the eye; sides are at least eye.SMALLEST_SIDE."""
+    """The same, but half of it the distance for the eye; sides are at least eye.SMALLEST_SIDE."""
     with torch.autocast(pixels.device.type, enabled=False):  # differences of squares need all digits
         distance = eye.distance(pixels.float(), reference)
     return (1 - SHARE) * squared(pixels, reference) + SHARE * UNIT * distance

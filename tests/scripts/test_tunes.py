@@ -1,0 +1,69 @@
+"""Encoders for the eye, as a user asks for them."""
+
+import os
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from conftest import ROOT, psnr
+from networks import eye
+
+BABOON = os.path.join(ROOT, "resources/test_images/baboon.png")
+VARIABLE = os.path.join(ROOT, "models/model_variable")
+
+
+@pytest.fixture(scope="module")
+def image():
+    return Image.open(BABOON).convert("RGB").crop((128, 0, 384, 256))
+
+
+def coded(script, image, folder, *options):
+    """The bytes of a file of the image, and what decode.py makes of it."""
+    paths = [str(folder / name) for name in ("original.png", "file.encoded", "decoded.png")]
+    image.save(paths[0])
+    for name, source, target, *more in ("encode.py", *paths[:2], *options), ("decode.py", *paths[1:]):
+        result = script(name, "--input_path", source, "--output_path", target, *more)
+        assert result.returncode == 0, result.stderr
+    return os.path.getsize(paths[1]), Image.open(paths[2])
+
+
+def distance(one, other):
+    pixels = [
+        torch.from_numpy(np.asarray(part, np.float32)).permute(2, 0, 1)[None] / 255 for part in (one, other)
+    ]
+    return eye.distance(*pixels).item()
+
+
+def test_a_file_for_the_eye_is_nearer_for_it_at_about_the_same_bytes(tmp_path, script, image):
+    size, plain = coded(script, image, tmp_path, "--quality=4")
+    tuned_size, tuned = coded(script, image, tmp_path, "--quality=4", "--tune=eye")
+    assert tuned_size < 1.1 * size
+    assert distance(tuned, image) < 0.95 * distance(plain, image)
+    assert psnr(tuned, image) > psnr(plain, image) - 1
+
+
+def test_a_model_says_itself_what_it_was_trained_for(tmp_path, script, image):
+    _, by_tune = coded(script, image, tmp_path, "--tune=eye")
+    _, by_path = coded(script, image, tmp_path, "--encoder_path", f"{VARIABLE}/encoder_eye.model")
+    assert np.array_equal(by_tune, by_path)
+
+
+@pytest.mark.parametrize(
+    "options, line",
+    [
+        (["--tune=eye", "--quantize_mode=hard"], "there is no model of --quantize_mode=hard for --tune=eye"),
+        (["--tune=eye", "--encoder_path", f"{VARIABLE}/encoder.model"], "is a model for --tune=psnr"),
+        (["--tune=psnr", "--encoder_path", f"{VARIABLE}/encoder_eye.model"], "is a model for --tune=eye"),
+    ],
+)
+def test_a_tune_that_a_model_lacks_is_one_line(tmp_path, script, options, line):
+    result = script("encode.py", "--input_path", BABOON, "--output_path", tmp_path / "out", *options)
+    assert result.returncode == 1 and result.stderr.count("\n") == 1 and line in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_tune_that_does_not_exist_is_wrong_usage(script):
+    result = script("encode.py", "--input_path=a", "--output_path=b", "--tune=ear")
+    assert result.returncode == 2 and "psnr" in result.stderr
