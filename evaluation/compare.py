@@ -9,15 +9,13 @@ import argparse
 import dataclasses
 import os
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 import cli
 from coding import container
 from coding.files import replacing
-from evaluation import metrics, results, rivals, tables
+from evaluation import metrics, panels, results, rivals, tables
 from pictures import picture, reading
-
-GAP, HEADING = 20, 30  # pixels between pictures, and above them for their names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,19 +82,10 @@ def draw(threes: list[Files], box: tuple[int, int, int, int]) -> Image.Image:
     threes: what is shown
     box: left, top, width and height of the crop in pixels
     """
-    left, top, width, height = box
-    across, down = 2 * width + GAP, 2 * height + HEADING
-    canvas = Image.new("RGB", (3 * across - GAP, down * len(threes)), "white")
-    draw_on, font = ImageDraw.Draw(canvas), ImageFont.load_default(16)
-    for row, files in enumerate(threes):
-        for column, (name, image) in enumerate(versions(files).items()):
-            x, y = column * across, row * down
-            crop = image.crop((left, top, left + width, top + height)).resize(
-                (2 * width, 2 * height), Image.NEAREST
-            )
-            draw_on.text((x + 4, y + 4), name, "black", font)
-            canvas.paste(crop, (x, y + HEADING - 4))
-    return canvas
+    rows = [versions(files) for files in threes]
+    return panels.lay_out(
+        [{line: panels.enlarged(image, box, 2) for line, image in row.items()} for row in rows]
+    )
 
 
 def versions(files: Files) -> dict[str, Image.Image]:

@@ -39,6 +39,7 @@ MAY_IMPORT = {
 RUNNABLE = {
     "evaluation/compare.py",
     "evaluation/screenshots.py",
+    "evaluation/sheet.py",
     "training/profile.py",
     "training/trials.py",
 }  # with `python3 -m`
