@@ -1,0 +1,130 @@
+"""SSIMULACRA2: how near a picture is to its original for the eye, as the metric's own program computes it.
+
+J. Sneyers, "SSIMULACRA 2.1", https://github.com/cloudinary/ssimulacra2: maps of three kinds of error in the
+colours XYB at six scales, the means and 4-norms of these 54 maps, and a weighted sum. Constants are those of
+that program and of the parts of libjxl that it calls.
+"""
+
+import torch
+from torch.nn import functional
+
+SCALES = 6
+SMALLEST_TO_HALVE = 8  # pixels, of the shorter side
+CONES = (
+    (0.30, 0.622, 0.078),
+    (0.23, 0.692, 0.078),
+    (0.24342268924547819, 0.20476744424496821, 0.5518098665095536),
+)  # what each of three kinds takes up of linear red, green and blue
+BIAS = 0.0037930732552754493
+STABLE = 0.0009  # keeps the structural similarity of flat ground finite
+# A Gaussian of sigma 1.5 as libjxl's gauss_blur.cc has it, a sum of cosines; from the middle outwards. Beyond
+# the borders it takes pixels as 0. With another filter or border scores change by some points.
+GAUSSIAN = (0.264621105488, 0.21292859201, 0.109335372777, 0.0360111146584, 0.00941436780965)
+# Of the mean and of the 4-norm, in turn, of a map of structure, of what is added, and of what is lost; a mean
+# and a norm for each scale from the finest, and all scales for X, for Y and for B.
+WEIGHTS = (
+    (0, 0.0007376606707406586, 0),
+    (0, 0.0007793481682867309, 0),
+    (0, 0.0004371155730107379, 0),
+    (1.1041726426657346, 0.00066284834129271, 0.00015231632783718752),
+    (0, 0.0016406437456599754, 0),
+    (1.8422455520539298, 11.441172603757666, 0),
+    (0.0007989109436015163, 0.000176816438078653, 0),
+    (1.8787594979546387, 10.94906990605142, 0),
+    (0.0007289346991508072, 0.9677937080626833, 0),
+    (0.00014003424285435884, 0.9981766977854967, 0.00031949755934435053),
+    (0.0004550992113792063, 0, 0),
+    (0.0013648766163243398, 0, 0),
+    (0, 0, 0),
+    (7.466890328078848, 0, 17.445833984131262),
+    (0.0006235601634041466, 0, 0),
+    (6.683678146179332, 0.00037724407979611296, 1.027889937768264),
+    (225.20515300849274, 0, 0),
+    (19.213238186143016, 0.0011401524586618361, 0.001237755635509985),
+    (176.39317598450694, 0, 0),
+    (24.43300999870476, 0.28520802612117757, 0.0004485436923833408),
+    (0, 0, 0),
+    (34.77906344483772, 44.835625328877896, 0),
+    (0, 0, 0),
+    (0, 0, 0),
+    (0, 0.0008680556573291698, 0),
+    (0, 0, 0),
+    (0, 0.0005313191874358747, 0),
+    (0.00016533814161379112, 0, 0),
+    (0, 0, 0),
+    (0.0004179171803251336, 0.0017290828234722833, 0),
+    (0.0020827005846636437, 0, 0),
+    (8.826982764996862, 23.19243343998926, 0),
+    (95.1080498811086, 0.9863978034400682, 0.9834382792465353),
+    (0.0012286405048278493, 171.2667255897307, 0.9807858872435379),
+    (0, 0, 0),
+    (0.0005130064588990679, 0, 0.00010854057858411537),
+)
+
+
+def score(image: torch.Tensor, reference: torch.Tensor) -> float:
+    """At most 100, which equal pictures have; 90 is hard to tell from the original, 30 is poor.
+
+    image, reference: float (3, H, W), sRGB in [0, 1], with sides of at least 8
+
+    Below sides of 113 there are less than six scales, and the program gives the weights of some to others.
+    """
+    # One by one: at another place of a tensor rounding may be another, and equal pictures would differ.
+    pair = [_linear(picture) for picture in (image, reference)]
+    norms = []
+    for scale in range(SCALES):
+        if min(pair[0].shape[1:]) < SMALLEST_TO_HALVE:
+            break
+        if scale:
+            pair = [functional.avg_pool2d(picture, 2, ceil_mode=True) for picture in pair]
+        norms.append(_norms(*_maps(*map(_colours, pair))))
+    in_order = torch.stack(norms, 1).flatten()
+    return _on_its_scale((in_order * torch.tensor(WEIGHTS).flatten()[: len(in_order)]).sum().item())
+
+
+def _linear(rgb):
+    """sRGB without its gamma."""
+    return torch.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+
+
+def _colours(linear):
+    """X, Y and B of linear RGB (3, H, W), each about from 0 to 1."""
+    taken = torch.einsum("kc,chw->khw", torch.tensor(CONES), linear)
+    long, middle, short = (taken + BIAS) ** (1 / 3) - BIAS ** (1 / 3)
+    y = (long + middle) / 2
+    return torch.stack([7 * (long - middle) + 0.42, y + 0.01, short - y + 0.55])
+
+
+def _maps(image, reference):
+    """Maps of three kinds of error (3, H, W) by channel: of structure, of what is added, of what is lost."""
+    moments = _blur(torch.cat([image, reference, image**2, reference**2, image * reference]))
+    mean, reference_mean, square, reference_square, product = moments.split(3)
+    # In this order equal pictures have twice the covariance to the last bit.
+    variances = (square - mean**2) + (reference_square - reference_mean**2)
+    covariance = product - mean * reference_mean
+    alike = (1 - (mean - reference_mean) ** 2) * (2 * covariance + STABLE) / (variances + STABLE)
+    edges = (1 + (image - mean).abs()) / (1 + (reference - reference_mean).abs()) - 1
+    return (1 - alike).clamp(min=0), edges.clamp(min=0), (-edges).clamp(min=0)
+
+
+def _blur(planes):
+    """Planes (C, H, W) under GAUSSIAN."""
+    weights = torch.tensor([*GAUSSIAN[:0:-1], *GAUSSIAN])
+    reach, count = len(GAUSSIAN) - 1, len(planes)
+    across = weights.expand(count, 1, 1, -1)
+    rows = functional.conv2d(planes[None], across, padding=(0, reach), groups=count)
+    return functional.conv2d(rows, across.transpose(2, 3), padding=(reach, 0), groups=count)[0]
+
+
+def _norms(*maps):
+    """Means and 4-norms of maps of each channel: (3 channels, 2, maps)."""
+    means = [errors.mean((1, 2)) for errors in maps]
+    fourths = [(errors**4).mean((1, 2)) ** 0.25 for errors in maps]
+    return torch.stack([torch.stack(means, 1), torch.stack(fourths, 1)], 1)
+
+
+def _on_its_scale(total):
+    """The score of a weighted sum of errors, bent to what viewers said."""
+    total *= 0.9562382616834844
+    total = 2.326765642916932 * total - 0.020884521182843837 * total**2 + 6.248496625763138e-05 * total**3
+    return 100 - 10 * max(total, 0) ** 0.6276336467831387
