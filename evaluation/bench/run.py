@@ -2,17 +2,16 @@
 
 import dataclasses
 import datetime
-import importlib.metadata
 import json
 import logging
 import os
 import platform
 
-from PIL import features
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from coding.files import replacing
+from evaluation import versions
 from evaluation.bench import codecs, coder, commands, photograph, sizes, stages
 
 PARTS = ("coder", "codecs", "commands", "stages")
@@ -27,7 +26,6 @@ PACKAGES = (
     "pillow-jxl-plugin",
     "compressai",
 )
-LIBRARIES = {"libjpeg-turbo": "libjpeg_turbo", "libwebp": "webp", "libavif": "avif"}  # features of Pillow
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +53,7 @@ def run(plan: Plan) -> dict:
     found = {
         "date": datetime.date.today().isoformat(),
         "machine": {"processor": _processor(), "cores": os.cpu_count()},
-        "versions": versions(),
+        "versions": versions.of(PACKAGES),
         "settings": {
             "photograph": photograph.NAME,
             "megapixels": plan.megapixels,
@@ -101,18 +99,6 @@ def _processor():
             return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
-
-
-def versions() -> dict[str, str]:
-    """Versions by name: of Python, of the packages that are here, and of libraries in Pillow."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    libraries = {name: features.version(feature) for name, feature in LIBRARIES.items()}
-    return found | {name: version for name, version in libraries.items() if version}
 
 
 def write(found: dict, folder: str):
