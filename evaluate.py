@@ -19,6 +19,7 @@ from coding.errors import UserError
 
 MODES = list(modes.MODES)
 CODECS = ["jpeg", "webp", "avif", "avif-psnr", "jpeg2000", "jxl"]
+SLOW = ["avif-slow", "avif-psnr-slow"]
 
 
 def parse_args():
@@ -31,8 +32,8 @@ def parse_args():
     add("--effort", nargs="+", type=int, default=[0], metavar="N", help=text)
     text = "of variable mode, in turn (default: 1 3 5 7 9)"
     add("--qualities", nargs="+", type=float, default=[1, 3, 5, 7, 9], metavar="Q", help=text)
-    text = "codecs to compare with (default: all)"
-    add("--against", nargs="*", type=str.lower, choices=CODECS, default=CODECS, help=text)
+    text = "codecs to compare with (default: all but the slow)"
+    add("--against", nargs="*", type=str.lower, choices=CODECS + SLOW, default=CODECS, help=text)
     add("--output", metavar="DIR", help="write results.json, results.csv and charts to this folder")
     add("--report", metavar="DIR", help="write a page to look at, index.html, and the results to this folder")
     text = "write a blind test of pictures for the eye, index.html, to this folder"
@@ -67,7 +68,7 @@ def main():
     against = rivals.available(args.against)
     if args.blind and not against:
         raise UserError("--blind needs a codec to compare with")
-    plan = measure.Plan(trials, against, shown, device, metrics.has_lpips())
+    plan = measure.Plan(trials, against, shown, device, metrics.installed())
     measured = measure.measure_all(files, plan, args.jobs)
 
     found = results.collect(measured, trials)

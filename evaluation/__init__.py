@@ -3,7 +3,9 @@
 images.py    which files are measured
 measure.py   everything that is measured of an image
 rivals.py    the other codecs
-metrics.py   PSNR, MS-SSIM, LPIPS, BD-rate
+metrics.py   PSNR, MS-SSIM, SSIMULACRA2, Butteraugli, LPIPS, BD-rate
+ssimulacra2.py, butteraugli.py   two of these
+versions.py  of the codecs and packages
 heatmap.py   where the bits of a file go
 results.py   rows, their files, and what is computed from them
 tables.py    results for a terminal

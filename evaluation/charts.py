@@ -1,6 +1,7 @@
 """Charts of the results of `evaluate.py`: rate-distortion curves, and bars as of the original project."""
 
 import json
+import math
 import os
 
 import matplotlib
@@ -9,14 +10,22 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from coding.files import replacing
-from evaluation import results
+from evaluation import metrics, results
 
-METRICS = {"PSNR": "PSNR, dB", "MS-SSIM": "MS-SSIM, dB"}
+METRICS = {
+    "PSNR": "PSNR, dB",
+    "MS-SSIM": "MS-SSIM, dB",
+    "SSIMULACRA2": "SSIMULACRA2",
+    "Butteraugli": "Butteraugli, 3-norm",
+}
+LOWEST = {"SSIMULACRA2": 0}  # that a chart shows: what is below is hardly the picture
 COLOURS = {
     "JPEG": "#d97706",
     "WebP": "#16a34a",
-    "AVIF": "#8b5cf6",
+    "AVIF (tune=iq)": "#8b5cf6",
     "AVIF (tune=psnr)": "#4338ca",
+    "AVIF (tune=iq, speed 3)": "#c4b5fd",
+    "AVIF (tune=psnr, speed 3)": "#93c5fd",
     "JPEG 2000": "#64748b",
     "JPEG XL": "#0891b2",
 }
@@ -29,6 +38,7 @@ MARKERS = {"soft": "D", "hard": "s"}
 KODAK = [f"kodim{number:02}" for number in range(1, 25)]
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PUBLISHED = os.path.join(TOP, "resources", "reference", "kodak.json")
+PUBLISHED_KEYS = {"PSNR": "psnr_db", "MS-SSIM": "ms_ssim"}
 # Of the published curves, those that a chart shows: more could not be told apart.
 DRAWN = (
     "BPG 4:4:4",
@@ -73,9 +83,14 @@ def published(found: dict) -> list[dict]:
         return json.load(file)["curves"]
 
 
-def in_decibels(ms_ssim: np.ndarray) -> np.ndarray:
-    """MS-SSIM as -10 log10(1 - MS-SSIM): on its own scale all good pictures are near 1."""
-    return -10 * np.log10(1 - np.minimum(ms_ssim, 1 - 1e-9))
+def published_curves(found: dict, metric: str) -> dict[str, list[tuple[float, float]]]:
+    """Those of `published` that have a metric, by codec, as `results.curve` has curves."""
+    key, scale = PUBLISHED_KEYS.get(metric), metrics.SCALES[metric]
+    return {
+        curve["codec"]: [(bpp, scale(value)) for bpp, value in sorted(zip(curve["bpp"], curve[key]))]
+        for curve in published(found)
+        if key in curve
+    }
 
 
 def draw_curves(axes: Axes, found: dict, metric: str, image: str | None = None, linewidth: float = 1.6):
@@ -89,7 +104,7 @@ def draw_curves(axes: Axes, found: dict, metric: str, image: str | None = None, 
     """
     for codec in results.codecs(found):
         is_ours = codec in found["ours"]
-        bpps, values = _plotted(results.curve(found, codec, image, metric), metric)
+        bpps, values = _arrays(results.curve(found, codec, image, metric))
         axes.plot(
             bpps,
             values,
@@ -103,24 +118,26 @@ def draw_curves(axes: Axes, found: dict, metric: str, image: str | None = None, 
     inside = np.concatenate([line.get_ydata()[line.get_xdata() <= WIDEST] for line in axes.lines])
     axes.set_xlim(0, WIDEST)
     if inside.size:
-        axes.set_ylim(inside.min() - 1, inside.max() + 1)
+        lowest = max(inside.min(), LOWEST.get(metric, -math.inf))
+        axes.set_ylim(lowest - 1, max(inside.max(), lowest) + 1)
+    if metric == "Butteraugli":  # whose scale is that of the distances with a minus
+        axes.yaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")
     axes.grid(color="#dddddd", linewidth=0.5)
 
 
-def _plotted(curve, metric):
-    """Arrays of bits per pixel and of what is plotted, of a curve of (bpp, quality)."""
-    bpps, values = np.array(curve).reshape(-1, 2).T
-    return bpps, in_decibels(values) if metric == "MS-SSIM" else values
+def _arrays(curve):
+    """Bits per pixel and qualities of a curve of both."""
+    return np.array(curve).reshape(-1, 2).T
 
 
 def draw_mean(found: dict, metric: str) -> Figure:
     """The mean curves, where the images are Kodak's with published ones; metric: one of METRICS."""
-    figure = Figure(figsize=(9.5 if published(found) else 8, 5.5), layout="constrained")
+    figure = Figure(figsize=(9.5 if published_curves(found, metric) else 8, 5.5), layout="constrained")
     axes = figure.subplots()
     draw_curves(axes, found, metric)
     draw_published(axes, found, metric)
     title = f"{metric}, mean over {len(found['images'])} images"
-    if published(found):
+    if published_curves(found, metric):
         title += "; thin lines: published curves"
     axes.set(xlabel="bits per pixel", ylabel=METRICS[metric], title=title)
     axes.legend(fontsize=7, loc="lower right")
@@ -134,16 +151,15 @@ def draw_published(axes: Axes, found: dict, metric: str):
     found: results, see `results.py`
     metric: one of METRICS
     """
-    key = {"PSNR": "psnr_db", "MS-SSIM": "ms_ssim"}[metric]
     limits, ends = axes.get_ylim(), []
-    for curve in published(found):
-        if curve["codec"] in DRAWN and key in curve:
-            bpps, values = _plotted(list(zip(curve["bpp"], curve[key])), metric)
-            shown = matplotlib.colormaps["tab10"](DRAWN.index(curve["codec"]))
-            axes.plot(bpps, values, color=shown, linewidth=0.8, label=f"_{curve['codec']}", zorder=1)
+    for codec, curve in published_curves(found, metric).items():
+        if codec in DRAWN:
+            bpps, values = _arrays(curve)
+            shown = matplotlib.colormaps["tab10"](DRAWN.index(codec))
+            axes.plot(bpps, values, color=shown, linewidth=0.8, label=f"_{codec}", zorder=1)
             inside = (bpps <= WIDEST) & (values <= limits[1])
             if inside.any():
-                ends.append((*_end(bpps, values, limits), curve["codec"], shown))
+                ends.append((*_end(bpps, values, limits), codec, shown))
     axes.set_ylim(limits)
     _write_at_ends(axes, ends)
 
@@ -236,10 +252,9 @@ def draw_bars(found: dict) -> Figure:
 def draw(found: dict, folder: str):
     """Write the charts of results as PNG files to `folder`: the means, each image, and bars."""
     figures = {}
-    for metric in METRICS:
-        if any(row[metric] is not None for row in found["rows"]):
-            name = metric.lower().replace("-", "_")
-            figures |= {name: draw_mean(found, metric), f"{name}_images": draw_images(found, metric)}
+    for metric in results.known_metrics(found):
+        name = metric.lower().replace("-", "_")
+        figures |= {name: draw_mean(found, metric), f"{name}_images": draw_images(found, metric)}
     if bars(found):
         figures["bars"] = draw_bars(found)
     for name, figure in figures.items():

@@ -27,6 +27,8 @@ from pictures import picture, reading
 
 THUMBNAIL = 128  # pixels
 MOST_SHOWN = 3  # trials that a page has pictures of
+DIGITS = {"PSNR": 4, "MS-SSIM": 6, "SSIMULACRA2": 4, "Butteraugli": 6, "LPIPS": 5}
+AT_SAME_BYTES = ("PSNR", "SSIMULACRA2")  # what rows of ours have of other codecs, by interpolation
 
 logger = logging.getLogger(__name__)
 
@@ -82,14 +84,14 @@ class Plan:
     against: names in rivals.CODECS
     shown: those of the trials whose pictures are kept
     device: "cpu" or "cuda"
-    lpips: whether LPIPS is measured
+    optional: those of metrics.OPTIONAL that are measured
     """
 
     trials: list[Trial]
     against: list[str]
     shown: list[Trial] = ()
     device: str = "cpu"
-    lpips: bool = False
+    optional: list[str] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,7 +208,7 @@ class _Subject:
         for other in map(rivals.load, self.plan.against):
             try:
                 rival = rivals.Rival(other, self.image)
-                rows = [self._row(other.name, file, rival.decode(file.data)) for file in rival.curve()]
+                rows = [self._row_of(rival, file) for file in rival.curve()]
             except rivals.RivalError as error:
                 self.measured.notes.append(f"{self.path}: {error}")
                 continue
@@ -218,14 +220,16 @@ class _Subject:
         """Add the rows of our file and of those of the others that are as large, and their pictures."""
         file, decoded = self._our_file(trial)
         size, label = len(file.data), f"{trial.codec}, {trial.setting}"
-        row = self._row(trial.codec, file, decoded)
-        for name, rival in others.items():
-            row[f"{name} PSNR"] = _rounded(rival.psnr_at(size), 4)
+        known = {metric: metrics.measure(metric, decoded, self.image) for metric in metrics.ALWAYS}
+        row = self._row(trial.codec, file, known, decoded)
+        for metric in AT_SAME_BYTES:
+            for name, rival in others.items():
+                row[f"{name} {metric}"] = _rounded(rival.value_at(size, metric), DIGITS[metric])
         self.measured.rows.append(row)
 
         nearest = {name: rival.nearest(size) for name, rival in others.items()}
         for name, other_file in nearest.items():
-            row = self._row(name, other_file, others[name].decode(other_file.data))
+            row = self._row_of(others[name], other_file)
             self.measured.rows.append(row | {"same bytes as": label})
         if trial in self.plan.shown:
             _, decoder = _pair(trial.mode, self.plan.device, trial.engine)
@@ -245,8 +249,14 @@ class _Subject:
         psnr = metrics.psnr(decoded, self.image)
         return rivals.File(trial.setting, data, psnr, encoded - began, ended - encoded), decoded
 
-    def _row(self, codec_name, file, decoded):
+    def _row_of(self, rival, file):
+        known = {metric: rival.value(file, metric) for metric in metrics.ALWAYS}
+        return self._row(rival.codec.name, file, known, rival.decode(file.data))
+
+    def _row(self, codec_name, file, known, decoded):
+        """A row of a file of a codec; known: metrics.ALWAYS of its picture, to which it adds the others."""
         size = len(file.data)
+        known |= {name: metrics.measure(name, decoded, self.image) for name in self.plan.optional}
         return {
             "image": self.measured.name,
             "codec": codec_name,
@@ -254,9 +264,7 @@ class _Subject:
             "same bytes as": None,
             "bytes": size,
             "bpp": _rounded(8 * size / (self.image.width * self.image.height), 8),
-            "PSNR": _rounded(file.psnr, 4),
-            "MS-SSIM": _rounded(metrics.ms_ssim(decoded, self.image), 6),
-            "LPIPS": _rounded(metrics.load_lpips()(decoded, self.image), 5) if self.plan.lpips else None,
+            **{name: _rounded(known.get(name), digits) for name, digits in DIGITS.items()},
             "encode s": _rounded(file.encode_seconds, 4),
             "decode s": _rounded(file.decode_seconds, 4),
         }

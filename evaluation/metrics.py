@@ -10,7 +10,11 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
+from evaluation import butteraugli
+
 SMALLEST_SIDE = 161  # for MS-SSIM, whose window of 11 pixels must fit after four halvings
+SMALLEST_SIDE_OF_SIX_SCALES = 113  # for SSIMULACRA2, whose weights are those of six
+Measure = Callable[[Image.Image, Image.Image], float | None]
 
 logger = logging.getLogger(__name__)
 
@@ -39,8 +43,27 @@ def ms_ssim(image: Image.Image, reference: Image.Image) -> float | None:
     return pytorch_msssim.ms_ssim(_tensor(image), _tensor(reference), data_range=255).item()
 
 
+def ssimulacra2(image: Image.Image, reference: Image.Image) -> float | None:
+    """SSIMULACRA2, at most 100, between two 8-bit RGB or gray Pillow images of one size.
+
+    See `ssimulacra2.py`. None if a side is below SMALLEST_SIDE_OF_SIX_SCALES.
+    """
+    if min(image.size) < SMALLEST_SIDE_OF_SIX_SCALES:
+        return None
+    from evaluation.ssimulacra2 import score
+
+    return score(*(_tensor(picture.convert("RGB"))[0] / 255 for picture in (image, reference)))
+
+
+def load_butteraugli() -> Measure:
+    """`butteraugli.distance`; raises Missing if its program is not there."""
+    if butteraugli.path() is None:
+        raise Missing(f"the program {butteraugli.PROGRAM} is not on the PATH")
+    return butteraugli.distance
+
+
 @functools.cache
-def load_lpips() -> Callable[[Image.Image, Image.Image], float]:
+def load_lpips() -> Measure:
     """A function that gives the LPIPS distance, 0 or more, between two RGB or gray Pillow images of one size.
 
     Zhang et al. 2018, "The unreasonable effectiveness of deep features as a perceptual metric", with AlexNet.
@@ -69,14 +92,40 @@ def load_lpips() -> Callable[[Image.Image, Image.Image], float]:
     return distance
 
 
-def has_lpips() -> bool:
-    """Whether `load_lpips` succeeds; logs what is missing."""
-    try:
-        load_lpips()
-    except Missing as error:
-        logger.warning("without LPIPS: %s", error)
-        return False
-    return True
+ALWAYS = {"PSNR": psnr, "MS-SSIM": ms_ssim, "SSIMULACRA2": ssimulacra2}
+OPTIONAL = {"Butteraugli": load_butteraugli, "LPIPS": load_lpips}
+
+
+def installed() -> list[str]:
+    """Those of OPTIONAL that can be measured here; logs of the others what they lack."""
+    found = []
+    for name, load in OPTIONAL.items():
+        try:
+            load()
+            found.append(name)
+        except Missing as error:
+            logger.warning("without %s: %s", name, error)
+    return found
+
+
+def measure(name: str, image: Image.Image, reference: Image.Image) -> float | None:
+    """One of ALWAYS or OPTIONAL by its name, or None where it is not known of the image."""
+    function = ALWAYS[name] if name in ALWAYS else OPTIONAL[name]()
+    return function(image, reference)
+
+
+def in_decibels(ms_ssim: float) -> float:
+    """MS-SSIM as -10 log10(1 - MS-SSIM): on its own scale all good pictures are near 1."""
+    return -10 * math.log10(1 - ms_ssim) if ms_ssim < 1 else math.inf
+
+
+# Of the metrics that have curves: the scale that these are drawn and compared on, which rises with quality.
+SCALES = {
+    "PSNR": lambda value: value,
+    "MS-SSIM": in_decibels,
+    "SSIMULACRA2": lambda value: value,
+    "Butteraugli": lambda value: -value,
+}
 
 
 def bd_rate(anchor: list, test: list) -> float | None:

@@ -9,8 +9,10 @@ from evaluation import charts, pages, results
 READ_BY_BROWSERS = {
     "JPEG": "image/jpeg",
     "WebP": "image/webp",
-    "AVIF": "image/avif",
+    "AVIF (tune=iq)": "image/avif",
     "AVIF (tune=psnr)": "image/avif",
+    "AVIF (tune=iq, speed 3)": "image/avif",
+    "AVIF (tune=psnr, speed 3)": "image/avif",
 }
 
 
@@ -25,15 +27,17 @@ def write(found: dict, measured: list, folder: str):
 
 
 def _data(found, measured):
-    metrics = [metric for metric in charts.METRICS if any(row[metric] is not None for row in found["rows"])]
+    metrics = results.known_metrics(found)
     return {
         "images": [_image(found, one) for one in measured],
         "ours": found["ours"],
         "rows": results.finite(found["rows"]),
         "bd_rate": found["bd_rate"],
-        "published": charts.published(found),
+        "published": {metric: charts.published_curves(found, metric) for metric in metrics},
         "colours": {codec: charts.colour(found, codec) for codec in results.codecs(found)},
         "curves": {metric: _curves(found, metric) for metric in metrics},
+        "axes": charts.METRICS,
+        "lowest": charts.LOWEST,
     }
 
 

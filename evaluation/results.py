@@ -1,8 +1,9 @@
 """The results of `evaluate.py`: rows as they are measured, written and read, and what is computed from them.
 
-A row is a dict with a file's image, codec, setting, bytes, bpp, PSNR in dB, MS-SSIM, LPIPS (None where they
-are not known), "encode s" and "decode s"; rows of ours also have the PSNR of other codecs at the same bytes,
-by interpolation; rows of files that were made to be as large as one of ours name it in "same bytes as".
+A row is a dict with a file's image, codec, setting, bytes, bpp, PSNR in dB, MS-SSIM, SSIMULACRA2, Butteraugli
+and LPIPS (None where they are not known), "encode s" and "decode s"; rows of ours also have PSNR and
+SSIMULACRA2 of other codecs at the same bytes, by interpolation; rows of files that were made to be as large
+as one of ours name it in "same bytes as".
 """
 
 import csv
@@ -11,7 +12,7 @@ import math
 import os
 
 from coding.files import replacing
-from evaluation import metrics
+from evaluation import metrics, versions
 
 
 def collect(measured: list, trials: list) -> dict:
@@ -20,11 +21,12 @@ def collect(measured: list, trials: list) -> dict:
     measured: measure.Measured of each image
     trials: measure.Trial of each of ours
 
-    Returns a dict of images (name, width, height), ours (names of codecs), rows and `bd_rates`.
+    Returns a dict of images (name, width, height), ours (names of codecs), versions, rows and `bd_rates`.
     """
     results = {
         "images": [{"name": one.name, "width": one.width, "height": one.height} for one in measured],
         "ours": list(dict.fromkeys(trial.codec for trial in trials)),
+        "versions": versions.of(versions.ENCODERS),
         "rows": [row for one in measured for row in one.rows],
     }
     return results | {"bd_rate": bd_rates(results)}
@@ -35,6 +37,13 @@ def codecs(results: dict) -> list[str]:
     names = list(dict.fromkeys(row["codec"] for row in results["rows"]))
     others = [name for name in names if name not in results["ours"]]
     return others + [name for name in results["ours"] if name in names]
+
+
+def known_metrics(results: dict) -> list[str]:
+    """Those metrics of metrics.SCALES that are known of some row."""
+    return [
+        metric for metric in metrics.SCALES if any(row.get(metric) is not None for row in results["rows"])
+    ]
 
 
 def points(results: dict, codec: str, image: str | None = None) -> list[dict]:
@@ -48,7 +57,7 @@ def points(results: dict, codec: str, image: str | None = None) -> list[dict]:
     means = []
     for setting, group in groups.items():
         if len(group) == len(results["images"]):
-            numbers = {key: mean([row[key] for row in group]) for key in ("bpp", "PSNR", "MS-SSIM")}
+            numbers = {key: mean([row[key] for row in group]) for key in ("bpp", *known_metrics(results))}
             means.append({"setting": setting} | numbers)
     return means
 
@@ -61,14 +70,17 @@ def curve(
     results: see `collect`
     codec: its name
     image: its name, or None for the means
-    metric: "PSNR" or "MS-SSIM"
+    metric: one of metrics.SCALES
 
-    Returns (bpp, quality), both rising. So a codec that was measured in several ways is shown at its best.
+    Returns (bpp, quality on that scale), both rising. So a codec that was measured in several ways is shown
+    at its best by that metric.
     """
     known = []
     for point in points(results, codec, image):
-        if point[metric] is not None and math.isfinite(point[metric]):
-            known.append((point["bpp"], point[metric]))
+        if point.get(metric) is not None:
+            quality = metrics.SCALES[metric](point[metric])
+            if math.isfinite(quality):
+                known.append((point["bpp"], quality))
     hull = []
     for point in sorted(known):
         if hull and point[1] <= max(quality for _, quality in hull):
@@ -91,28 +103,31 @@ def _slope(a, b):
 
 
 def bd_rates(results: dict) -> list[dict]:
-    """BD-rates in percent of our codecs against all others, and against those of ours before them, by PSNR.
+    """BD-rates in percent of our codecs against all others, and against those of ours before them.
 
-    Returns a dict for each pair of codecs, with the images and the mean of those that have one; None where
-    the curves are too short or too far apart.
+    Returns a dict for each metric and pair of codecs: metric, codec, against, "images" (by name, None where
+    the curves are too short or too far apart), "mean" of those that have one, and "mean curve", between the
+    curves of the means.
     """
     table, names = [], codecs(results)
-    for ours in results["ours"]:
-        for other in names[: names.index(ours)] if ours in names else []:
-            percents = _percents(results, ours, other)
-            known = [percent for percent in percents.values() if percent is not None]
-            if known:
-                table.append({"codec": ours, "against": other, "mean": mean(known), "images": percents})
+    for metric in known_metrics(results):
+        for ours in results["ours"]:
+            for other in names[: names.index(ours)] if ours in names else []:
+                images, whole = _percents(results, ours, other, metric)
+                known = [percent for percent in images.values() if percent is not None]
+                if known:
+                    numbers = {"mean": mean(known), "mean curve": whole, "images": images}
+                    table.append({"metric": metric, "codec": ours, "against": other} | numbers)
     return table
 
 
-def _percents(results, ours, other):
-    """BD-rate of each image by its name, or None."""
-    percents = {}
-    for image in results["images"]:
-        anchor, test = (curve(results, codec, image["name"]) for codec in (other, ours))
-        percents[image["name"]] = metrics.bd_rate(anchor, test)
-    return percents
+def _percents(results, ours, other, metric):
+    """BD-rate of each image by its name, or None; and that of the means."""
+
+    def percent(image=None):
+        return metrics.bd_rate(*(curve(results, codec, image, metric) for codec in (other, ours)))
+
+    return {image["name"]: percent(image["name"]) for image in results["images"]}, percent()
 
 
 def mean(values: list) -> float | None:

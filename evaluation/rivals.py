@@ -31,6 +31,7 @@ class Codec:
     ways: to write a file at each quality, which are all tried
     write: write(image, quality, way) gives the bytes of a file
     feature: what Pillow must have been built with, if anything
+    metric: "PSNR" or "SSIMULACRA2", by which the better way is chosen: that which the codec is tuned for
     """
 
     name: str
@@ -40,6 +41,7 @@ class Codec:
     ways: tuple
     write: Callable[[Image.Image, float, str | None], bytes]
     feature: str | None = None
+    metric: str = "PSNR"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +78,8 @@ def _webp(image, quality, _):
     return _save(image, "WEBP", quality=quality, method=6)
 
 
-def _avif(image, quality, subsampling, **options):
+def _avif(image, quality, subsampling, tune, speed):
+    options = {"speed": speed, "advanced": {"tune": tune}}
     return _save(image, "AVIF", quality=quality, subsampling=subsampling, **options)
 
 
@@ -89,19 +92,22 @@ def _jpeg2000(image, bpp, _):
 
 
 def _jxl(image, quality, _):
-    return _save(image, "JXL", quality=quality)
+    return _save(image, "JXL", quality=quality, effort=7)
 
 
 SUBSAMPLINGS = ("4:4:4", "4:2:0")
-AVIF = Codec(
-    "AVIF",
-    "quality {}, {}",
-    tuple(range(101)),
-    (5, 15, 25, 35, 45, 55, 65, 75, 85),
-    SUBSAMPLINGS,
-    _avif,
-    "avif",
-)
+
+
+def _avif_codec(tune, speed=6):
+    """AVIF as it is tuned for the eye ("iq") or for PSNR ("psnr"); 6 is Pillow's speed."""
+    name = f"AVIF (tune={tune})" if speed == 6 else f"AVIF (tune={tune}, speed {speed})"
+    # Quality 100 is without losses and refuses to be tuned; a slow file takes seconds.
+    qualities = tuple(range(100)) if speed == 6 else tuple(range(0, 100, 5))
+    curve, write = (5, 15, 25, 35, 45, 55, 65, 75, 85), functools.partial(_avif, tune=tune, speed=speed)
+    metric = {"iq": "SSIMULACRA2", "psnr": "PSNR"}[tune]
+    return Codec(name, "quality {}, {}", qualities, curve, SUBSAMPLINGS, write, "avif", metric)
+
+
 CODECS = {
     "jpeg": Codec(
         "JPEG",
@@ -120,11 +126,10 @@ CODECS = {
         _webp,
         "webp",
     ),
-    "avif": AVIF,
-    # Since libavif 1.4 AVIF is tuned for the eye unless told otherwise, which costs it 1 to 1.5 dB of PSNR.
-    "avif-psnr": dataclasses.replace(
-        AVIF, name="AVIF (tune=psnr)", write=functools.partial(_avif, advanced={"tune": "psnr"})
-    ),
+    "avif": _avif_codec("iq"),
+    "avif-psnr": _avif_codec("psnr"),
+    "avif-slow": _avif_codec("iq", speed=3),
+    "avif-psnr-slow": _avif_codec("psnr", speed=3),
     "jpeg2000": Codec(
         "JPEG 2000",
         "{:.3g} bpp",
@@ -135,7 +140,13 @@ CODECS = {
         "jpg_2000",
     ),
     "jxl": Codec(
-        "JPEG XL", "quality {}", tuple(range(1, 100)), (1, 5, 10, 20, 35, 50, 65, 80, 88, 94), (None,), _jxl
+        "JPEG XL",
+        "quality {}",
+        tuple(range(1, 100)),
+        (1, 5, 10, 20, 35, 50, 65, 80, 88, 94),
+        (None,),
+        _jxl,
+        metric="SSIMULACRA2",
     ),
 }
 
@@ -150,6 +161,11 @@ def load(name: str) -> Codec:
     feature = CODECS[name].feature
     if feature and not features.check(feature):
         raise metrics.Missing("this Pillow was built without it")
+    if feature == "avif":
+        try:
+            CODECS[name].write(Image.new("RGB", (8, 8)), 50, "4:2:0")
+        except ValueError as error:  # libaom before 3.12 has no tune=iq
+            raise metrics.Missing(f"this Pillow cannot write it ({error})") from error
     return CODECS[name]
 
 
@@ -170,7 +186,7 @@ class Rival:
 
     def __init__(self, codec: Codec, image: Image.Image):
         self.codec, self.image = codec, image
-        self._files = {}
+        self._files, self._values = {}, {}
 
     def file(self, quality: float, way: str | None) -> File:
         """The File of a quality and a way of the codec."""
@@ -217,23 +233,36 @@ class Rival:
                 high = middle
         return [at(low), at(high)]
 
+    def value(self, file: File, metric: str) -> float | None:
+        """A metric of metrics.ALWAYS of one of its files."""
+        if metric == "PSNR":
+            return file.psnr
+        if (file.setting, metric) not in self._values:
+            measured = metrics.measure(metric, self.decode(file.data), self.image)
+            self._values[file.setting, metric] = measured
+        return self._values[file.setting, metric]
+
     def nearest(self, size: int) -> File:
-        """The File nearest to `size` bytes, of the better way."""
+        """The File nearest to `size` bytes, of the way that is better by the codec's metric."""
         nearest = [
             min(self._around(size, way), key=lambda file: abs(len(file.data) - size))
             for way in self.codec.ways
         ]
-        return max(nearest, key=lambda file: file.psnr)
+        # By PSNR where the image is too small for the other.
+        metric = "PSNR" if self.value(nearest[0], self.codec.metric) is None else self.codec.metric
+        return max(nearest, key=lambda file: self.value(file, metric))
 
-    def psnr_at(self, size: int) -> float | None:
-        """PSNR in dB at `size` bytes, or None where the codec cannot be as small (or need not be as large).
+    def value_at(self, size: int, metric: str) -> float | None:
+        """A metric of metrics.ALWAYS at `size` bytes, or None where it or such a file is not to be had.
 
-        The better of its ways, each interpolated between the two qualities around `size`.
+        The better of the codec's ways, each interpolated between the two qualities around `size`.
         """
         values = []
         for way in self.codec.ways:
             files = self._around(size, way)
             sizes = [len(file.data) for file in files]
             if sizes[0] <= size <= sizes[-1]:
-                values.append(float(np.interp(size, sizes, [file.psnr for file in files])))
+                known = [self.value(file, metric) for file in files]
+                if None not in known:
+                    values.append(float(np.interp(size, sizes, known)))
         return max(values, default=None)

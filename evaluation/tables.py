@@ -1,12 +1,20 @@
 """The results of `evaluate.py` as tables for a terminal: ours, their means, and BD-rates."""
 
-from evaluation import results
+from evaluation import metrics, results
 
 NAMES = ("image", "mode")  # columns that are written to the left
 TRIAL = ("image", "mode", "quality", "effort")  # columns that say what a row is of
 SECONDS = ("encode s", "decode s")  # the last columns
 NO_COLUMNS = ("image", "codec", "setting", "same bytes as", *SECONDS)
-DIGITS = {"quality": "g", "bytes": ".0f", "bpp": ".4f", "MS-SSIM": ".4f", "LPIPS": ".4f"}
+DIGITS = {
+    "quality": "g",
+    "bytes": ".0f",
+    "bpp": ".4f",
+    "MS-SSIM": ".4f",
+    "Butteraugli": ".3f",
+    "LPIPS": ".4f",
+}
+MEANS = ("mean", "mean curve")  # rows below those of the images
 
 
 def our_rows(found: dict, trials: list) -> list[dict]:
@@ -52,11 +60,12 @@ def _text_of(key, value):
     return format(value, DIGITS.get(key, ".2f")) if isinstance(value, float) else value
 
 
-def bd_rates(found: dict) -> list[dict]:
-    """The BD-rates among the results, in percent: a row for each image, and the mean."""
-    rows, others = {}, dict.fromkeys(pair["against"] for pair in found["bd_rate"])
-    for pair in found["bd_rate"]:
-        for name, percent in (pair["images"] | {"mean": pair["mean"]}).items():
+def bd_rates(found: dict, metric: str = "PSNR") -> list[dict]:
+    """The BD-rates among the results by a metric, in percent: a row for each image, and for each of MEANS."""
+    pairs = [pair for pair in found["bd_rate"] if pair["metric"] == metric]
+    rows, others = {}, dict.fromkeys(pair["against"] for pair in pairs)
+    for pair in pairs:
+        for name, percent in (pair["images"] | {name: pair[name] for name in MEANS}).items():
             empty = {"image": name, "mode": pair["codec"]} | dict.fromkeys(others, "-")
             row = rows.setdefault((pair["codec"], name), empty)
             if percent is not None:
@@ -77,8 +86,21 @@ def show(rows: list[dict], names: tuple[str, ...] = NAMES):
 
 
 def show_all(found: dict, trials: list):
-    """Print the means of our trials, and the BD-rates where there are some; see `our_rows`."""
-    show(means(our_rows(found, trials)))
-    if found["bd_rate"]:
-        print("\nBD-rate: bytes for the same PSNR, in % more or less than the other codec's")
-        show(bd_rates(found))
+    """Print the means of our trials, the BD-rates by each metric where there are some, and the versions.
+
+    See `our_rows`.
+    """
+    rows = means(our_rows(found, trials))
+    theirs = [key for key in rows[0] if key.endswith(" SSIMULACRA2")]
+    show([{key: value for key, value in row.items() if key not in theirs} for row in rows])
+    if theirs:
+        columns = ("mode", "quality", "effort", "bytes", "SSIMULACRA2", *theirs)
+        print("\nSSIMULACRA2 of ours, and of the others at the same bytes")
+        show([{key.removesuffix(" SSIMULACRA2"): row[key] for key in columns} for row in rows])
+    for metric in metrics.SCALES:
+        rows = bd_rates(found, metric)
+        if rows:
+            print(f"\nBD-rate by {metric}: bytes for the same {metric}, in % more or less than the other's")
+            show(rows)
+    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    print(f"\nMeasured with {versions}")

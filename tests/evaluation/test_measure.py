@@ -42,9 +42,11 @@ def test_a_missing_codec_is_said_once_and_left_out(monkeypatch, caplog):
     metrics.load_lpips.cache_clear()
     monkeypatch.setitem(sys.modules, "pillow_jxl", None)
     monkeypatch.setitem(sys.modules, "lpips", None)
-    assert rivals.available(["jxl", "jpeg", "jxl"]) == ["jpeg"] and not metrics.has_lpips()
+    monkeypatch.setenv("PATH", "")
+    assert rivals.available(["jxl", "jpeg", "jxl"]) == ["jpeg"] and metrics.installed() == []
     assert caplog.messages == [
         "without JPEG XL: the package pillow-jxl-plugin is not installed",
+        "without Butteraugli: the program butteraugli_main is not on the PATH",
         "without LPIPS: the package lpips is not installed",
     ]
 

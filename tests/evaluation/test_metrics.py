@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from evaluation import metrics
+from evaluation import butteraugli, metrics
 
 
 def picture(pixels):
@@ -76,6 +76,44 @@ def test_ms_ssim_is_that_of_its_definition(noisy_pair):
 def test_ms_ssim_is_not_known_of_small_images():
     for size, known in [((161, 161), True), ((160, 400), False), ((400, 160), False), ((1, 1), False)]:
         assert (metrics.ms_ssim(Image.new("RGB", size), Image.new("RGB", size)) is not None) == known
+
+
+def test_ssimulacra2_is_not_known_of_small_images():
+    for size, known in [((113, 113), True), ((112, 400), False), ((400, 112), False), ((1, 1), False)]:
+        for mode in "RGB", "L":
+            value = metrics.ssimulacra2(Image.new(mode, size), Image.new(mode, size))
+            assert value == (100 if known else None)
+
+
+def fake_butteraugli(monkeypatch, folder, line):
+    """A program of its name that finds two pictures, and prints a line."""
+    program = folder / "butteraugli_main"
+    program.write_text(f"#!/bin/sh\n[ -s $1 ] && [ -s $2 ] && echo 7.5 && echo '{line}'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
+def test_butteraugli_is_what_its_program_prints(monkeypatch, tmp_path, noisy_pair):
+    fake_butteraugli(monkeypatch, tmp_path, "3-norm: 1.25")
+    assert metrics.measure("Butteraugli", *noisy_pair) == 1.25
+    assert metrics.measure("Butteraugli", *(x.crop((0, 0, 7, 9)) for x in noisy_pair)) is None
+    fake_butteraugli(monkeypatch, tmp_path, "no norm")
+    assert metrics.measure("Butteraugli", *noisy_pair) is None
+
+
+def test_butteraugli_grows_with_the_distance(noisy_pair):
+    if butteraugli.path() is None:
+        pytest.skip("its program is not installed")
+    reference, image = noisy_pair
+    near = Image.blend(reference, image, 0.3)
+    assert 0 == butteraugli.distance(reference, reference) < butteraugli.distance(near, reference)
+    assert butteraugli.distance(near, reference) < butteraugli.distance(image, reference)
+
+
+def test_scales_rise_with_quality():
+    for metric, (worse, better) in {"PSNR": (30, 31), "MS-SSIM": (0.9, 0.99), "Butteraugli": (2, 1)}.items():
+        assert metrics.SCALES[metric](worse) < metrics.SCALES[metric](better)
+    assert metrics.in_decibels(0.99) == pytest.approx(20) and metrics.in_decibels(1) == math.inf
 
 
 def curve(rate, qualities):

@@ -13,7 +13,7 @@ from PIL import Image
 from conftest import ROOT
 
 LENA = os.path.join(ROOT, "resources/test_images/lena.png")
-CODECS = ["original", "JPEG", "WebP", "AVIF", "variable"]
+CODECS = ["original", "JPEG", "WebP", "AVIF (tune=iq)", "variable"]
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_the_page_needs_nothing_else(folder, found):
             f"variable, quality {quality}" for quality in (1, 3, 5)
         ]
         for level in image["shown"]:
-            assert list(level["files"]) == ["variable", "JPEG", "WebP", "AVIF"]
+            assert list(level["files"]) == ["variable", "JPEG", "WebP", "AVIF (tune=iq)"]
             assert (len(level["bits"]), len(level["bits"][0])) == (-(-height // 16), -(-width // 16))
 
 
@@ -105,7 +105,12 @@ def test_the_numbers_are_those_of_the_results(page, found):
         page.find_elements("css selector", "#thumbs button")[image].click()
         for level, setting in enumerate(["quality 1", "quality 3", "quality 5"]):
             page.find_elements("css selector", "#levels button")[level].click()
-            for side, codec in [("left", "WebP"), ("right", "JPEG"), ("left", "variable"), ("right", "AVIF")]:
+            for side, codec in [
+                ("left", "WebP"),
+                ("right", "JPEG"),
+                ("left", "variable"),
+                ("right", "AVIF (tune=iq)"),
+            ]:
                 choose(page, side, codec)
                 (row,) = [
                     row
@@ -259,10 +264,24 @@ def test_the_table_sorts(page, found):
     assert column(1) == sorted(column(1), key=str.lower)
 
 
-def test_bd_rates_are_shown_with_their_signs(page, found):
+def bd_rates(page):
     shown = [cell.text for cell in page.find_elements("css selector", "#bd tr.mean td")][1:]
-    shown = [float(text.replace("−", "-").rstrip(" %")) for text in shown]
-    assert shown == pytest.approx([pair["mean"] for pair in found["bd_rate"]], abs=0.06)
+    return [float(text.replace("−", "-").rstrip(" %")) for text in shown]
+
+
+def means(found, metric):
+    return [pair["mean"] for pair in found["bd_rate"] if pair["metric"] == metric]
+
+
+def test_bd_rates_are_shown_with_their_signs(page, found):
+    shown = bd_rates(page)
+    assert shown == pytest.approx(means(found, "PSNR"), abs=0.06)
+    [
+        button
+        for button in page.find_elements("css selector", "#bd-tools button")
+        if button.text == "SSIMULACRA2"
+    ][0].click()
+    assert bd_rates(page) == pytest.approx(means(found, "SSIMULACRA2"), abs=0.06) != shown
 
 
 @pytest.mark.parametrize("scheme, dark", [("light", False), ("dark", True)])

@@ -19,6 +19,8 @@ def row(image, codec, setting, bpp, psnr, ms_ssim=0.9, same=None, **more):
         "bpp": bpp,
         "PSNR": psnr,
         "MS-SSIM": ms_ssim,
+        "SSIMULACRA2": None,
+        "Butteraugli": None,
         "LPIPS": None,
         "encode s": 0.1,
         "decode s": 0.2,
@@ -48,17 +50,45 @@ def found():
             )
         rows.append(row(image, "hard", "B=2", 0.2, 25.0))
     images = [{"name": name, "width": 10, "height": 10} for name in ("a.png", "b.png")]
-    found = {"images": images, "ours": ["variable", "hard"], "rows": rows}
+    found = {"images": images, "ours": ["variable", "hard"], "versions": {"pillow": "12"}, "rows": rows}
     return found | {"bd_rate": results.bd_rates(found)}
 
 
 def test_bd_rates_are_of_each_image_and_their_mean(found):
     (pair,) = found["bd_rate"]
-    assert (pair["codec"], pair["against"]) == ("variable", "JPEG")
+    assert (pair["metric"], pair["codec"], pair["against"]) == ("PSNR", "variable", "JPEG")
     assert pair["images"] == {"a.png": pytest.approx(-50), "b.png": pytest.approx(0, abs=1e-9)}
-    assert pair["mean"] == pytest.approx(-25)
+    assert [pair["mean"], pair["mean curve"]] == pytest.approx([-25, -25])
     lines = [(line["image"], line["JPEG"]) for line in tables.bd_rates(found)]
-    assert lines == [("a.png", "-50.0"), ("b.png", "+0.0"), ("mean", "-25.0")]
+    assert lines == [("a.png", "-50.0"), ("b.png", "+0.0"), ("mean", "-25.0"), ("mean curve", "-25.0")]
+
+
+def test_the_mean_curve_is_not_the_mean_of_the_images(found):
+    for r in found["rows"]:
+        if r["image"] == "b.png":
+            r["bpp"] *= 9  # it has nearly all of the bits
+    (pair,) = results.bd_rates(found)
+    assert pair["mean"] == pytest.approx(-25) and pair["mean curve"] == pytest.approx(-5)
+
+
+def test_bd_rates_are_by_each_metric_that_is_known(found):
+    """JPEG also has files of half the bytes, which are worse by PSNR, and as good by Butteraugli."""
+    for r in list(found["rows"]):
+        if r["codec"] != "hard" and r["same bytes as"] is None:
+            r["Butteraugli"] = 40 - r["PSNR"]  # lower is better
+            r["MS-SSIM"] = 1 - 10 ** (-r["PSNR"] / 10)
+            if r["codec"] == "JPEG" and r["setting"] != "quality 1":
+                worse = {"setting": f"{r['setting']}, other", "PSNR": 1.0, "MS-SSIM": 0.1}
+                found["rows"].append(r | worse | {"bpp": r["bpp"] / 2})
+    rates = {pair["metric"]: pair["images"]["a.png"] for pair in results.bd_rates(found)}
+    assert rates == {
+        "PSNR": pytest.approx(-50),
+        "MS-SSIM": pytest.approx(-50),
+        "Butteraugli": pytest.approx(0, abs=1e-9),
+    }
+    found["bd_rate"] = results.bd_rates(found)
+    assert [line["JPEG"] for line in tables.bd_rates(found, "Butteraugli")][0] in ("+0.0", "-0.0")
+    assert tables.bd_rates(found, "SSIMULACRA2") == []
 
 
 def test_a_curve_is_what_no_other_point_and_no_line_is_above(found):
@@ -115,13 +145,13 @@ def test_a_missing_number_has_no_mean(found):
 
 
 def test_charts_are_drawn_of_what_is_known(found, tmp_path):
+    for r in found["rows"]:
+        r["SSIMULACRA2"] = 3 * r["PSNR"] - 90  # some below 0
     charts.draw(found, tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "ms_ssim.png",
-        "ms_ssim_images.png",
-        "psnr.png",
-        "psnr_images.png",
+    names = [
+        f"{metric}{part}.png" for metric in ("ms_ssim", "psnr", "ssimulacra2") for part in ("", "_images")
     ]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
     assert all(Image.open(path).width > 500 for path in tmp_path.iterdir())
 
 
@@ -165,5 +195,6 @@ def test_published_curves_are_for_kodak_alone(found):
 
 def test_the_published_jpeg_is_less_than_the_published_vtm(found):
     found["images"] = [{"name": f"kodim{n:02}.png"} for n in range(1, 25)]
-    curves = {curve["codec"]: list(zip(curve["bpp"], curve["psnr_db"])) for curve in charts.published(found)}
+    curves = charts.published_curves(found, "PSNR")
+    assert charts.published_curves(found, "SSIMULACRA2") == {}
     assert -75 < metrics.bd_rate(curves["JPEG (4:4:4-like)"], curves["VTM"]) < -55

@@ -11,7 +11,7 @@ from PIL import Image
 import codec
 from conftest import ROOT
 from engines.pair import Decoder, Encoder, shipped
-from evaluation import metrics, results
+from evaluation import butteraugli, metrics, results
 
 LENA = os.path.join(ROOT, "resources/test_images/lena.png")
 
@@ -37,8 +37,9 @@ def test_everything_is_measured_and_kept(images, tmp_path):
     options = "--modes hard variable --qualities 1 3 6 9 --against jpeg WebP".split()
     result = call("evaluate.py", images, *options, "--output", tmp_path / "out")
     assert result.returncode == 0, result.stderr
-    charts = ["ms_ssim.png", "ms_ssim_images.png", "psnr.png", "psnr_images.png"]
-    assert sorted(os.listdir(tmp_path / "out")) == [*charts, "results.csv", "results.json"]
+    names = ["butteraugli"] * (butteraugli.path() is not None) + ["ms_ssim", "psnr", "ssimulacra2"]
+    charts = [f"{name}{part}.png" for name in names for part in ("", "_images")]
+    assert sorted(os.listdir(tmp_path / "out")) == sorted([*charts, "results.csv", "results.json"])
     found = results.read(tmp_path / "out")
     assert found["images"] == [
         {"name": "a.png", "width": 176, "height": 192},
@@ -54,6 +55,8 @@ def test_everything_is_measured_and_kept(images, tmp_path):
         assert 5 < row["PSNR"] < 60 and row["encode s"] >= 0 and row["decode s"] >= 0
         assert (row["MS-SSIM"] is None) == (row["image"] == "b.png")
         assert row["MS-SSIM"] is None or 0.3 < row["MS-SSIM"] <= 1
+        assert (row["SSIMULACRA2"] is None) == (row["image"] == "b.png")
+        assert row["SSIMULACRA2"] is None or -300 < row["SSIMULACRA2"] < 100
 
     ours = [row for row in rows if row["codec"] == "variable" and row["image"] == "a.png"]
     assert [row["setting"] for row in ours] == ["quality 1", "quality 3", "quality 6", "quality 9"]
@@ -70,8 +73,11 @@ def test_everything_is_measured_and_kept(images, tmp_path):
     for row in same:
         assert row["bytes"] == pytest.approx(ours[2]["bytes"], rel=0.1)
         assert row["PSNR"] == pytest.approx(ours[2][f"{row['codec']} PSNR"], abs=0.5)
+        assert row["SSIMULACRA2"] == pytest.approx(ours[2][f"{row['codec']} SSIMULACRA2"], abs=2)
+    assert found["versions"]["libjpeg-turbo"] and f"pillow {found['versions']['pillow']}" in result.stdout
     assert {pair["against"] for pair in found["bd_rate"]} == {"JPEG", "WebP"}
-    assert all(line in result.stdout for line in ("BD-rate", "a.png", "mean"))
+    titles = [f"BD-rate by {metric}: " for metric in ("PSNR", "MS-SSIM", "SSIMULACRA2")]
+    assert all(line in result.stdout for line in [*titles, "a.png", "mean curve"])
 
 
 def test_jobs_change_nothing_but_the_seconds(images, tmp_path, script):
@@ -151,8 +157,8 @@ def test_evaluate_measures_a_folder_and_goes_on_after_a_bad_image(tmp_path, scri
     asked = [(name, effort) for effort in ("0", "10") for name in ("a.png", "b.png")]
     assert [(row["image"], row["effort"]) for row in rows] == asked
     table = [line.split() for line in result.stdout.splitlines()]
-    assert [line[:4] for line in table[1:]] == [["hard", "-", "0", "2"], ["hard", "-", "10", "2"]]
-    for line, part in zip(table[1:], (rows[:2], rows[2:])):
+    assert [line[:4] for line in table[1:3]] == [["hard", "-", "0", "2"], ["hard", "-", "10", "2"]]
+    for line, part in zip(table[1:3], (rows[:2], rows[2:])):
         assert float(line[5]) == pytest.approx(np.mean([float(row["bpp"]) for row in part]), abs=1e-4)
         assert float(line[6]) == pytest.approx(np.mean([float(row["PSNR"]) for row in part]), abs=0.01)
     encoder = Encoder.load(shipped("hard", "encoder"))
