@@ -46,11 +46,11 @@ def ms_ssim(image: Image.Image, reference: Image.Image) -> float | None:
 def ssimulacra2(image: Image.Image, reference: Image.Image) -> float | None:
     """SSIMULACRA2, at most 100, between two 8-bit RGB or gray Pillow images of one size.
 
-    See `ssimulacra2.py`. None if a side is below SMALLEST_SIDE_OF_SIX_SCALES.
+    See `networks/ssimulacra2.py`. None if a side is below SMALLEST_SIDE_OF_SIX_SCALES.
     """
     if min(image.size) < SMALLEST_SIDE_OF_SIX_SCALES:
         return None
-    from evaluation.ssimulacra2 import score
+    from networks.ssimulacra2 import score
 
     return score(*(_tensor(picture.convert("RGB"))[0] / 255 for picture in (image, reference)))
 

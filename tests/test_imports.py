@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "layers": {"coding", "engines", "pictures"},
     "codec": {"coding", "engines", "layers", "networks", "pictures"},
     "training": {"coding", "engines", "model", "networks", "pictures", "quantize"},
-    "evaluation": {"codec", "coding", "engines", "layers", "pictures"},
+    "evaluation": {"codec", "coding", "engines", "layers", "networks", "pictures"},
     "cluster": {"codec", "coding", "engines", "pictures"},
     "autocompressor_pillow": {"codec", "coding", "engines"},
     "cli": {"coding"},

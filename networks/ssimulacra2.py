@@ -70,29 +70,29 @@ def score(image: torch.Tensor, reference: torch.Tensor) -> float:
     Below sides of 113 there are less than six scales, and the program gives the weights of some to others.
     """
     # One by one: at another place of a tensor rounding may be another, and equal pictures would differ.
-    pair = [_linear(picture) for picture in (image, reference)]
+    pair = [linear(picture) for picture in (image, reference)]
     norms = []
     for scale in range(SCALES):
         if min(pair[0].shape[1:]) < SMALLEST_TO_HALVE:
             break
         if scale:
             pair = [functional.avg_pool2d(picture, 2, ceil_mode=True) for picture in pair]
-        norms.append(_norms(*_maps(*map(_colours, pair))))
+        norms.append(_norms(*_maps(*map(colours, pair))))
     in_order = torch.stack(norms, 1).flatten()
-    return _on_its_scale((in_order * torch.tensor(WEIGHTS).flatten()[: len(in_order)]).sum().item())
+    return on_its_scale((in_order * torch.tensor(WEIGHTS).flatten()[: len(in_order)]).sum().item())
 
 
-def _linear(rgb):
-    """sRGB without its gamma."""
+def linear(rgb: torch.Tensor) -> torch.Tensor:
+    """sRGB in [0, 1] without its gamma."""
     return torch.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
 
 
-def _colours(linear):
-    """X, Y and B of linear RGB (3, H, W), each about from 0 to 1."""
-    taken = torch.einsum("kc,chw->khw", torch.tensor(CONES), linear)
-    long, middle, short = (taken + BIAS) ** (1 / 3) - BIAS ** (1 / 3)
+def colours(linear: torch.Tensor) -> torch.Tensor:
+    """X, Y and B of linear RGB (..., 3, H, W), each about from 0 to 1."""
+    taken = torch.einsum("kc,...chw->...khw", linear.new_tensor(CONES), linear)
+    long, middle, short = ((taken + BIAS) ** (1 / 3) - BIAS ** (1 / 3)).unbind(-3)
     y = (long + middle) / 2
-    return torch.stack([7 * (long - middle) + 0.42, y + 0.01, short - y + 0.55])
+    return torch.stack([7 * (long - middle) + 0.42, y + 0.01, short - y + 0.55], -3)
 
 
 def _maps(image, reference):
@@ -123,7 +123,7 @@ def _norms(*maps):
     return torch.stack([torch.stack(means, 1), torch.stack(fourths, 1)], 1)
 
 
-def _on_its_scale(total):
+def on_its_scale(total: float) -> float:
     """The score of a weighted sum of errors, bent to what viewers said."""
     total *= 0.9562382616834844
     total = 2.326765642916932 * total - 0.020884521182843837 * total**2 + 6.248496625763138e-05 * total**3

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from conftest import ROOT
-from evaluation import ssimulacra2
+from networks import ssimulacra2
 
 LENA = os.path.join(ROOT, "resources/test_images/lena.png")
 
