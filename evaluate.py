@@ -17,7 +17,7 @@ import cli
 from coding import modes
 from coding.errors import UserError
 
-MODES = list(modes.MODES)
+MODES, TUNES = list(modes.MODES), list(modes.TUNES)
 CODECS = ["jpeg", "webp", "avif", "avif-psnr", "jpeg2000", "jxl"]
 SLOW = ["avif-slow", "avif-psnr-slow"]
 
@@ -30,6 +30,8 @@ def parse_args():
     add("--modes", nargs="+", choices=MODES, default=MODES, help="modes to measure (default: all)")
     text = "steps of search, in turn (default: 0)"
     add("--effort", nargs="+", type=int, default=[0], metavar="N", help=text)
+    text = "of variable mode, in turn (default: psnr)"
+    add("--tunes", nargs="+", choices=TUNES, default=TUNES[:1], help=text)
     text = "of variable mode, in turn (default: 1 3 5 7 9)"
     add("--qualities", nargs="+", type=float, default=[1, 3, 5, 7, 9], metavar="Q", help=text)
     text = "codecs to compare with (default: all but the slow)"
@@ -63,7 +65,7 @@ def main():
     # Before the long work, since it can fail.
     for folder in filter(None, (args.output, args.report, args.blind)):
         os.makedirs(folder, exist_ok=True)
-    trials = measure.trials(args.modes, args.qualities, args.effort)
+    trials = measure.trials(args.modes, args.qualities, args.effort, args.tunes)
     shown = measure.to_be_shown(trials) if args.report or args.blind else []
     against = rivals.available(args.against)
     if args.blind and not against:

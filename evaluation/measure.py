@@ -4,13 +4,14 @@ import concurrent.futures
 import dataclasses
 import functools
 import io
+import itertools
 import logging
 import math
 import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 import codec
 from coding.errors import UserError
-from coding.modes import MODES
+from coding.modes import MODES, TUNES
 from engines import pair
 from evaluation import heatmap, metrics, rivals
 from pictures import picture, reading
@@ -40,16 +41,19 @@ class Trial:
     mode: "hard", "soft" or "variable"
     quality: 1 to 10 in variable mode, None in the others
     effort: steps of the search
+    tune: what the encoder was trained for, of modes.TUNES
     """
 
     mode: str
     quality: float | None
     effort: int
+    tune: str = TUNES[0]
 
     @property
     def codec(self) -> str:
         """The name of the codec, as of a curve."""
-        return f"{self.mode}, effort {self.effort}" if self.effort else self.mode
+        tune = f", tune={self.tune}" if self.tune != TUNES[0] else ""
+        return f"{self.mode}{tune}, effort {self.effort}" if self.effort else f"{self.mode}{tune}"
 
     @property
     def engine(self) -> str:
@@ -62,12 +66,14 @@ class Trial:
         return f"B={MODES[self.mode].bits}" if self.quality is None else f"quality {self.quality:g}"
 
 
-def trials(modes: list[str], qualities: list[float], efforts: list[int]) -> list[Trial]:
-    """A Trial of each mode at each effort, and of variable mode at each quality; none twice."""
+def trials(
+    modes: list[str], qualities: list[float], efforts: list[int], tunes: Sequence[str] = TUNES[:1]
+) -> list[Trial]:
+    """A Trial of each mode at each effort, and of variable mode for each tune at each quality; none twice."""
     found = []
     for mode in modes:
-        for quality in [None] if MODES[mode].is_fixed else qualities:
-            found += [Trial(mode, quality, effort) for effort in efforts]
+        ours = [(None, TUNES[0])] if MODES[mode].is_fixed else itertools.product(qualities, tunes)
+        found += [Trial(mode, quality, effort, tune) for quality, tune in ours for effort in efforts]
     return list(dict.fromkeys(found))
 
 
@@ -232,7 +238,7 @@ class _Subject:
             row = self._row_of(others[name], other_file)
             self.measured.rows.append(row | {"same bytes as": label})
         if trial in self.plan.shown:
-            _, decoder = _pair(trial.mode, self.plan.device, trial.engine)
+            _, decoder = _pair(trial.mode, trial.tune, self.plan.device, trial.engine)
             files = {trial.codec: lossless(decoded)} | {
                 name: other_file.data for name, other_file in nearest.items()
             }
@@ -240,7 +246,7 @@ class _Subject:
 
     def _our_file(self, trial):
         """The rivals.File of ours, and its decoded picture."""
-        encoder, decoder = _pair(trial.mode, self.plan.device, trial.engine)
+        encoder, decoder = _pair(trial.mode, trial.tune, self.plan.device, trial.engine)
         began = time.perf_counter()
         data = codec.compress(self.image, encoder, quality=trial.quality, effort=trial.effort)
         encoded = time.perf_counter()
@@ -271,9 +277,9 @@ class _Subject:
 
 
 @functools.cache
-def _pair(mode, device, engine):
+def _pair(mode, tune, device, engine):
     """Our encoder and decoder of a mode, warm: the first file compiles the coder and is not to be timed."""
-    encoder = pair.Encoder.load(pair.shipped(mode, "encoder"), device, engine)
+    encoder = pair.Encoder.load(pair.shipped(mode, "encoder", tune), device, engine)
     decoder = pair.Decoder.load(pair.shipped(mode, "decoder"), device, engine)
     codec.decompress(codec.compress(Image.new("RGB", (64, 64)), encoder), decoder)
     return encoder, decoder

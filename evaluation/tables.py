@@ -2,8 +2,8 @@
 
 from evaluation import metrics, results
 
-NAMES = ("image", "mode")  # columns that are written to the left
-TRIAL = ("image", "mode", "quality", "effort")  # columns that say what a row is of
+NAMES = ("image", "mode", "tune")  # columns that are written to the left
+TRIAL = ("image", "mode", "tune", "quality", "effort")  # columns that say what a row is of
 SECONDS = ("encode s", "decode s")  # the last columns
 NO_COLUMNS = ("image", "codec", "setting", "same bytes as", *SECONDS)
 DIGITS = {
@@ -31,7 +31,7 @@ def our_rows(found: dict, trials: list) -> list[dict]:
     for trial in trials:
         for row in found["rows"]:
             if (row["codec"], row["setting"]) == (trial.codec, trial.setting):
-                names = (row["image"], trial.mode, trial.quality, trial.effort)
+                names = (row["image"], trial.mode, trial.tune, trial.quality, trial.effort)
                 rows.append(dict(zip(TRIAL, names)) | {key: row.get(key) for key in (*known, *SECONDS)})
     return rows
 
@@ -40,11 +40,11 @@ def means(rows: list[dict]) -> list[dict]:
     """The mean over the images for each trial among `our_rows`; None where one has no number."""
     groups = {}
     for row in rows:
-        groups.setdefault((row["mode"], row["quality"], row["effort"]), []).append(row)
+        groups.setdefault(tuple(row[key] for key in TRIAL[1:]), []).append(row)
     table = []
-    for (mode, quality, effort), group in groups.items():
+    for of_trial, group in groups.items():
         numbers = [key for key in group[0] if key not in TRIAL]
-        names = {"mode": mode, "quality": quality, "effort": effort, "images": len(group)}
+        names = dict(zip(TRIAL[1:], of_trial)) | {"images": len(group)}
         table.append(names | {key: results.mean([row[key] for row in group]) for key in numbers})
     return table
 
@@ -94,7 +94,7 @@ def show_all(found: dict, trials: list):
     theirs = [key for key in rows[0] if key.endswith(" SSIMULACRA2")]
     show([{key: value for key, value in row.items() if key not in theirs} for row in rows])
     if theirs:
-        columns = ("mode", "quality", "effort", "bytes", "SSIMULACRA2", *theirs)
+        columns = (*TRIAL[1:], "bytes", "SSIMULACRA2", *theirs)
         print("\nSSIMULACRA2 of ours, and of the others at the same bytes")
         show([{key.removesuffix(" SSIMULACRA2"): row[key] for key in columns} for row in rows])
     for metric in metrics.SCALES:

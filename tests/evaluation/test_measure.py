@@ -27,6 +27,18 @@ def test_trials_are_of_each_mode_quality_and_effort_once():
     assert measure.to_be_shown(trials) == trials[2:5] and measure.to_be_shown(trials[:1]) == trials[:1]
 
 
+def test_trials_of_each_tune_are_codecs_of_their_own_and_modes_of_one_rate_have_one():
+    trials = measure.trials(["soft", "variable"], [3], [0, 50], ["psnr", "eye"])
+    assert [trial.codec for trial in trials] == [
+        "soft",
+        "soft, effort 50",
+        "variable",
+        "variable, effort 50",
+        "variable, tune=eye",
+        "variable, tune=eye, effort 50",
+    ]
+
+
 def test_folders_without_images_are_an_error_where_there_is_nothing_else(tmp_path, caplog):
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     (tmp_path / "empty").mkdir()
