@@ -64,8 +64,8 @@ def _save(image, file, _name):
     mode = options.pop("quantize_mode", "variable")
     if mode not in MODES:
         raise ValueError(f"quantize_mode must be one of {', '.join(MODES)}")
-    tune = options.pop("tune", TUNES[0])
-    if tune not in TUNES:
+    tune = options.pop("tune", None)
+    if tune not in (None, *TUNES):
         raise ValueError(f"tune must be one of {', '.join(TUNES)}")
     known = {name: value for name, value in options.items() if name in ("quality", "target_bpp")}
     try:

@@ -75,9 +75,7 @@ def model(args):
     """The encoder that is asked for, with its decoder if there is a search; raises UserError."""
     from engines import pair
 
-    path = args.encoder_path or pair.shipped(
-        args.quantize_mode or "variable", "encoder", args.tune or TUNES[0]
-    )
+    path = args.encoder_path or pair.shipped(args.quantize_mode or "variable", "encoder", args.tune)
     engine = "torch" if args.effort and args.engine == "auto" else args.engine
     encoder = load(path, cli.pick_device(args.device), engine)
     mode = encoder.config.mode

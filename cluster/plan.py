@@ -5,7 +5,6 @@ import dataclasses
 import os
 
 from coding.errors import UserError
-from coding.modes import TUNES
 
 SHARD = ".tar"
 MISSING = "{} is not installed; pip install -r requirements-bulk.txt"
@@ -18,7 +17,7 @@ class Task:
     input_path, output_path: of folders, paths or URLs
     decode: restore instead of compress
     quantize_mode: "hard", "soft" or "variable"
-    tune: of the encoder, of modes.TUNES
+    tune: of the encoder, of modes.TUNES, or None for the mode's default
     quality, target_bpp, lossless: as of `codec.compress`
     device: "cpu" or "cuda"
     """
@@ -27,7 +26,7 @@ class Task:
     output_path: str
     decode: bool = False
     quantize_mode: str = "variable"
-    tune: str = TUNES[0]
+    tune: str | None = None
     quality: float | None = None
     target_bpp: float | None = None
     lossless: bool = False

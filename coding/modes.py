@@ -9,7 +9,7 @@ becomes finer. Light: `decode.py --info` needs this table and no packages.
 import dataclasses
 
 RATES_PER_HALVING = 64  # numbers from one step to the step half as large
-TUNES = ("psnr", "eye")  # what an encoder makes the most of; all files of a mode have one decoder
+TUNES = ("psnr", "eye")  # what an encoder makes the most of
 FIRST_STEP, STEPS_PER_HALVING = 16.0, 18  # of the detail layer: its coarsest step, in levels
 
 
@@ -24,6 +24,7 @@ class Mode:
     latents: how latents become integers, see `latents.KINDS`.
     numbers: all numbers, coarsest first; lowest_rate: t of the first.
     folder: of the shipped models, in models/.
+    tunes: of TUNES, those that the shipped encoders are for, all with one decoder; the first is the default.
     detailed: the last of the numbers, which have a detail layer.
     """
 
@@ -35,6 +36,7 @@ class Mode:
     numbers: range
     lowest_rate: float
     folder: str
+    tunes: tuple[str, ...] = TUNES[:1]
     detailed: range = range(0)
 
     @property
@@ -88,6 +90,7 @@ MODES = {
             numbers=range(241),
             lowest_rate=-1.25,
             folder="model_variable",
+            tunes=("psnr", "eye"),
             detailed=range(209, 241),
         ),
     )

@@ -129,15 +129,13 @@ def _engine(name):
     return engine
 
 
-def shipped(mode: str, kind: str, tune: str = modes.TUNES[0]) -> str:
+def shipped(mode: str, kind: str, tune: str | None = None) -> str:
     """Path of the "encoder" or "decoder" that comes with the program for a mode.
 
-    All encoders of a mode have one decoder; raises UserError where there is none for the tune.
+    tune: of the encoder, or None for the mode's default; raises UserError for one that the mode lacks.
     """
-    folder = os.path.join(MODELS, modes.MODES[mode].folder)
-    if kind == "decoder" or tune == modes.TUNES[0]:
-        return os.path.join(folder, f"{kind}.model")
-    path = os.path.join(folder, f"{kind}_{tune}.model")
-    if not os.path.exists(path):
+    tunes = modes.MODES[mode].tunes
+    if tune not in (None, *tunes):
         raise UserError(f"there is no model of --quantize_mode={mode} for --tune={tune}")
-    return path
+    name = kind if kind == "decoder" or tune in (None, tunes[0]) else f"{kind}_{tune}"
+    return os.path.join(MODELS, modes.MODES[mode].folder, f"{name}.model")

@@ -4,7 +4,6 @@ import concurrent.futures
 import dataclasses
 import functools
 import io
-import itertools
 import logging
 import math
 import multiprocessing
@@ -67,13 +66,15 @@ class Trial:
 
 
 def trials(
-    modes: list[str], qualities: list[float], efforts: list[int], tunes: Sequence[str] = TUNES[:1]
+    modes: list[str], qualities: list[float], efforts: list[int], tunes: Sequence[str] = TUNES
 ) -> list[Trial]:
     """A Trial of each mode at each effort, and of variable mode for each tune at each quality; none twice."""
     found = []
     for mode in modes:
-        ours = [(None, TUNES[0])] if MODES[mode].is_fixed else itertools.product(qualities, tunes)
-        found += [Trial(mode, quality, effort, tune) for quality, tune in ours for effort in efforts]
+        fixed = MODES[mode].is_fixed
+        for tune in MODES[mode].tunes if fixed else tunes:
+            for quality in [None] if fixed else qualities:
+                found += [Trial(mode, quality, effort, tune) for effort in efforts]
     return list(dict.fromkeys(found))
 
 

@@ -15,7 +15,7 @@ LENA = os.path.join(ROOT, "resources/test_images/lena.png")
 
 
 def test_trials_are_of_each_mode_quality_and_effort_once():
-    trials = measure.trials(["hard", "variable"], [3, 5, 3], [0, 50])
+    trials = measure.trials(["hard", "variable"], [3, 5, 3], [0, 50], ["psnr"])
     assert [(trial.codec, trial.setting) for trial in trials] == [
         ("hard", "B=2"),
         ("hard, effort 50", "B=2"),
