@@ -34,6 +34,8 @@ def parse_args():
     args = parser.parse_args()
     if MODES[args.quantize_mode].is_fixed and not (args.quality is None and args.target_bpp is None):
         parser.error("--quality and --target_bpp need --quantize_mode=variable")
+    if args.tune not in (None, *MODES[args.quantize_mode].tunes):
+        parser.error(f"there is no model of --quantize_mode={args.quantize_mode} for --tune={args.tune}")
     return args
 
 

@@ -40,7 +40,7 @@ def parse_args():
     add("--report", metavar="DIR", help="write a page to look at, index.html, and the results to this folder")
     text = "write a blind test of pictures for the eye, index.html, to this folder"
     add("--blind", metavar="DIR", help=text)
-    add("--csv", metavar="PATH", help="write a row for each image, mode, quality and effort here")
+    add("--csv", metavar="PATH", help="write a row for each image, mode, tune, quality and effort here")
     text = "images that are measured at the same time; the seconds are true with one (default: 1)"
     add("--jobs", type=int, default=1, metavar="N", help=text)
     text = "where the networks run (default: auto, a GPU if there is one)"

@@ -109,8 +109,9 @@ class Worker:
         from engines import pair
 
         if (mode, kind) not in self._models:
+            tune = self._task.tune if kind == "encoder" else None
             load = {"encoder": pair.Encoder.load, "decoder": pair.Decoder.load}[kind]
-            self._models[mode, kind] = load(pair.shipped(mode, kind, self._task.tune), self._task.device)
+            self._models[mode, kind] = load(pair.shipped(mode, kind, tune), self._task.device)
         return self._models[mode, kind]
 
 

@@ -5,16 +5,12 @@ JPEG, WebP and AVIF are in it as the very files that were measured; the original
 cannot read as lossless WebP.
 """
 
-import io
 import logging
 
-from PIL import Image
-
 from coding.errors import UserError
-from evaluation import measure, pages
+from evaluation import pages
 
 MOST_APART = 0.1  # of the bytes of our file
-READ_BY_BROWSERS = ("JPEG", "WEBP", "AVIF")  # names of Pillow
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +56,7 @@ def _add(data, one, shown, original):
             logger.warning("%s: without %s, %+.1f %% of bytes at the nearest", about, rival, 100 * apart)
             continue
         try:
-            data["pictures"].append(_readable(file))
+            data["pictures"].append(pages.picture(file))
         except OSError as error:
             logger.warning("%s: without %s, which cannot be shown (%s)", about, rival, error)
             continue
@@ -76,11 +72,3 @@ def _sizes(rows, label):
         if row["same bytes as"] is None and f"{row['codec']}, {row['setting']}" == label
     }
     return ours, {row["codec"]: row["bytes"] for row in rows if row["same bytes as"] == label}
-
-
-def _readable(file):
-    """The address of a picture that browsers read; raises OSError where Pillow cannot."""
-    image = Image.open(io.BytesIO(file))
-    if image.format in READ_BY_BROWSERS:
-        return pages.uri(Image.MIME[image.format], file)
-    return pages.uri("image/webp", measure.lossless(image))

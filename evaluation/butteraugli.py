@@ -1,5 +1,6 @@
 """Butteraugli, a distance for the eye, by the program of libjxl, where it is installed."""
 
+import functools
 import os
 import re
 import shutil
@@ -17,6 +18,13 @@ def path() -> str | None:
     return shutil.which(PROGRAM)
 
 
+@functools.cache
+def works() -> bool:
+    """Whether the program that is there finds equal pictures equal."""
+    black = Image.new("RGB", (SMALLEST_SIDE, SMALLEST_SIDE))
+    return distance(black, black) is not None
+
+
 def distance(image: Image.Image, reference: Image.Image) -> float | None:
     """The 3-norm of the map of distances, 0 or more, between two RGB or gray Pillow images of one size.
 
@@ -29,6 +37,6 @@ def distance(image: Image.Image, reference: Image.Image) -> float | None:
         paths = [os.path.join(folder, name) for name in ("reference.png", "image.png")]
         for picture, target in zip((reference, image), paths):
             picture.convert("RGB").save(target, compress_level=0)
-        done = subprocess.run([path(), *paths], capture_output=True, text=True)
+        done = subprocess.run([PROGRAM, *paths], capture_output=True, text=True)
     found = re.search(r"^3-norm: (\S+)$", done.stdout, re.M)
     return float(found[1]) if found else None

@@ -29,7 +29,7 @@ COLOURS = {
     "JPEG 2000": "#64748b",
     "JPEG XL": "#0891b2",
 }
-OUR_COLOURS = {  # without effort, and with one and another
+OUR_COLOURS = {  # of each tune and effort, in turn
     "variable": ("#e11d48", "#9f1239", "#fb7185"),
     "soft": ("#f472b6", "#db2777", "#fbcfe8"),
     "hard": ("#a21caf", "#d946ef", "#701a75"),

@@ -82,13 +82,13 @@ def draw(threes: list[Files], box: tuple[int, int, int, int]) -> Image.Image:
     threes: what is shown
     box: left, top, width and height of the crop in pixels
     """
-    rows = [versions(files) for files in threes]
+    rows = [pictures_of(files) for files in threes]
     return panels.lay_out(
         [{line: panels.enlarged(image, box, 2) for line, image in row.items()} for row in rows]
     )
 
 
-def versions(files: Files) -> dict[str, Image.Image]:
+def pictures_of(files: Files) -> dict[str, Image.Image]:
     """The original, JPEG at the bytes of ours, and ours, RGB, by what is written above them."""
     original = picture.pixels(reading.read(files.original)).convert("RGB")
     decoded = picture.pixels(reading.read(files.decoded)).convert("RGB")

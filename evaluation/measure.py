@@ -26,7 +26,7 @@ from evaluation import heatmap, metrics, rivals
 from pictures import picture, reading
 
 THUMBNAIL = 128  # pixels
-MOST_SHOWN = 3  # trials that a page has pictures of
+MOST_SHOWN = 3  # qualities that a page has pictures of
 DIGITS = {"PSNR": 4, "MS-SSIM": 6, "SSIMULACRA2": 4, "Butteraugli": 6, "LPIPS": 5}
 AT_SAME_BYTES = ("PSNR", "SSIMULACRA2")  # what rows of ours have of other codecs, by interpolation
 
@@ -68,19 +68,26 @@ class Trial:
 def trials(
     modes: list[str], qualities: list[float], efforts: list[int], tunes: Sequence[str] = TUNES
 ) -> list[Trial]:
-    """A Trial of each mode at each effort, and of variable mode for each tune at each quality; none twice."""
+    """A Trial of each mode for each tune at each effort, and of variable mode at each quality; none twice.
+
+    Logs which modes have none of the tunes.
+    """
     found = []
     for mode in modes:
-        fixed = MODES[mode].is_fixed
-        for tune in MODES[mode].tunes if fixed else tunes:
-            for quality in [None] if fixed else qualities:
+        its_tunes = [tune for tune in tunes if tune in MODES[mode].tunes]
+        if not its_tunes:
+            logger.warning("without %s mode, which has no model for --tunes %s", mode, " ".join(tunes))
+        for tune in its_tunes:
+            for quality in [None] if MODES[mode].is_fixed else qualities:
                 found += [Trial(mode, quality, effort, tune) for effort in efforts]
     return list(dict.fromkeys(found))
 
 
 def to_be_shown(asked: list[Trial]) -> list[Trial]:
-    """The first few of the trials that have a quality, or of all where none has."""
-    return ([trial for trial in asked if trial.quality is not None] or asked)[:MOST_SHOWN]
+    """The trials of the first few qualities, or the first few of all where none has a quality."""
+    qualities = dict.fromkeys(trial.quality for trial in asked if trial.quality is not None)
+    shown = list(qualities)[:MOST_SHOWN]
+    return [trial for trial in asked if trial.quality in shown] or asked[:MOST_SHOWN]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -56,9 +56,11 @@ def ssimulacra2(image: Image.Image, reference: Image.Image) -> float | None:
 
 
 def load_butteraugli() -> Measure:
-    """`butteraugli.distance`; raises Missing if its program is not there."""
+    """`butteraugli.distance`; raises Missing if its program is not there, or does not work."""
     if butteraugli.path() is None:
         raise Missing(f"the program {butteraugli.PROGRAM} is not on the PATH")
+    if not butteraugli.works():
+        raise Missing(f"the program {butteraugli.PROGRAM} does not work")
     return butteraugli.distance
 
 

@@ -1,12 +1,17 @@
 """Pages in a single file: a template with its data in place of a mark."""
 
 import base64
+import io
 import json
 import os
 
+from PIL import Image
+
 from coding.files import replacing
+from evaluation import measure
 
 MARK = "/*DATA*/"
+READ_BY_BROWSERS = ("JPEG", "WEBP", "AVIF")  # names of Pillow
 
 
 def write(template: str, data: dict, folder: str):
@@ -25,6 +30,17 @@ def write(template: str, data: dict, folder: str):
         open(temporary, "w", encoding="utf-8") as file,
     ):
         file.write(page.replace(MARK, text))
+
+
+def picture(file: bytes) -> str:
+    """The address of a picture that browsers read: the file itself, or a lossless WebP file of its pixels.
+
+    Raises OSError where Pillow cannot read it.
+    """
+    image = Image.open(io.BytesIO(file))
+    if image.format in READ_BY_BROWSERS:
+        return uri(Image.MIME[image.format], file)
+    return uri("image/webp", measure.lossless(image))
 
 
 def uri(kind: str, data: bytes) -> str:

@@ -1,19 +1,10 @@
 """The page of `evaluate.py --report`, from `report.html`: results and pictures in a single file.
 
-JPEG, WebP and AVIF are in it as the very files that were measured; the original and ours, which browsers
-cannot read, as lossless WebP.
+JPEG, WebP and AVIF are in it as the very files that were measured; the original, ours and what else browsers
+cannot read as lossless WebP.
 """
 
 from evaluation import charts, pages, results
-
-READ_BY_BROWSERS = {
-    "JPEG": "image/jpeg",
-    "WebP": "image/webp",
-    "AVIF (tune=iq)": "image/avif",
-    "AVIF (tune=psnr)": "image/avif",
-    "AVIF (tune=iq, speed 3)": "image/avif",
-    "AVIF (tune=psnr, speed 3)": "image/avif",
-}
 
 
 def write(found: dict, measured: list, folder: str):
@@ -51,15 +42,14 @@ def _curves(found, metric):
 
 
 def _image(found, one):
-    kinds = dict.fromkeys(found["ours"], "image/webp") | READ_BY_BROWSERS
-    shown = []
-    for trial in one.shown:
-        files = {
-            codec: pages.uri(kinds[codec], data) for codec, data in trial.files.items() if codec in kinds
+    shown = [
+        {
+            "setting": trial.label,
+            "bits": trial.bits.round().astype(int).tolist(),
+            "files": {codec: pages.picture(data) for codec, data in trial.files.items()},
         }
-        shown.append(
-            {"setting": trial.label, "bits": trial.bits.round().astype(int).tolist(), "files": files}
-        )
+        for trial in one.shown
+    ]
     return {
         "name": one.name,
         "width": one.width,

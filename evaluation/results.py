@@ -21,7 +21,7 @@ def collect(measured: list, trials: list) -> dict:
     measured: measure.Measured of each image
     trials: measure.Trial of each of ours
 
-    Returns a dict of images (name, width, height), ours (names of codecs), versions, rows and `bd_rates`.
+    Returns a dict of images (name, width, height), ours (names of codecs), versions, rows and bd_rate.
     """
     results = {
         "images": [{"name": one.name, "width": one.width, "height": one.height} for one in measured],

@@ -146,7 +146,6 @@ CODECS = {
         (1, 5, 10, 20, 35, 50, 65, 80, 88, 94),
         (None,),
         _jxl,
-        metric="SSIMULACRA2",
     ),
 }
 
@@ -237,10 +236,9 @@ class Rival:
         """A metric of metrics.ALWAYS of one of its files."""
         if metric == "PSNR":
             return file.psnr
-        if (file.setting, metric) not in self._values:
-            measured = metrics.measure(metric, self.decode(file.data), self.image)
-            self._values[file.setting, metric] = measured
-        return self._values[file.setting, metric]
+        if (file, metric) not in self._values:
+            self._values[file, metric] = metrics.measure(metric, self.decode(file.data), self.image)
+        return self._values[file, metric]
 
     def nearest(self, size: int) -> File:
         """The File nearest to `size` bytes, of the way that is better by the codec's metric."""

@@ -7,6 +7,7 @@ Each crop, of SIDE pixels from the corner X,Y of an image on, has a row at 100 %
 """
 
 import argparse
+import functools
 
 from PIL import Image
 
@@ -28,7 +29,10 @@ def parse_args():
     parser.add_argument("output", metavar="PNG", help="the sheet to write")
     parser.add_argument("crops", nargs="+", type=_crop, metavar="IMAGE:X,Y", help="what is shown")
     parser.add_argument("--quality", type=float, default=3, metavar="Q", help="1 to 10 (default: 3)")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if not 1 <= args.quality <= 10:
+        parser.error("--quality must be from 1 to 10")
+    return args
 
 
 def _crop(text):
@@ -37,9 +41,22 @@ def _crop(text):
     return path, (x, y)
 
 
-def versions(image: Image.Image, quality: float) -> dict[str, Image.Image]:
+@functools.cache
+def _encoder(tune):
+    return pair.Encoder.load(pair.shipped("variable", "encoder", tune))
+
+
+@functools.cache
+def _avif():
+    try:
+        return rivals.load("avif")
+    except metrics.Missing as error:
+        raise cli.UserError(f"a sheet needs AVIF: {error}") from error
+
+
+def pictures_of(image: Image.Image, quality: float) -> dict[str, Image.Image]:
     """The original and what each codec makes of it at the same bytes, by a line that says what it is."""
-    encoders = {tune: pair.Encoder.load(pair.shipped("variable", "encoder", tune)) for tune in TUNES}
+    encoders = {tune: _encoder(tune) for tune in TUNES}
     files = {TUNES[0]: codec.compress(image, encoders[TUNES[0]], quality=quality)}
     bpp = 8 * len(files[TUNES[0]]) / (image.width * image.height)
     for tune in TUNES[1:]:
@@ -48,7 +65,7 @@ def versions(image: Image.Image, quality: float) -> dict[str, Image.Image]:
     for tune, data in files.items():
         decoded = codec.decompress(data, encoders[tune].decoder)
         found[_line(f"tune={tune}", data, decoded, image)] = decoded
-    rival = rivals.Rival(rivals.load("avif"), image)
+    rival = rivals.Rival(_avif(), image)
     data = rival.nearest(len(files[TUNES[0]])).data
     decoded = rival.decode(data)
     return found | {_line(rival.codec.name, data, decoded, image): decoded}
@@ -56,7 +73,8 @@ def versions(image: Image.Image, quality: float) -> dict[str, Image.Image]:
 
 def _line(name, data, decoded, original):
     score = metrics.measure("SSIMULACRA2", decoded, original)
-    return f"{name}: {len(data)} B, {metrics.psnr(decoded, original):.2f} dB, {score:.1f}"
+    score = "-" if score is None else f"{score:.1f}"
+    return f"{name}: {len(data)} B, {metrics.psnr(decoded, original):.2f} dB, {score}"
 
 
 def rows(path: str, corner: tuple[int, int], quality: float) -> list[dict[str, Image.Image]]:
@@ -64,7 +82,7 @@ def rows(path: str, corner: tuple[int, int], quality: float) -> list[dict[str, I
     image = picture.pixels(reading.read(path)).convert("RGB")
     x, y = corner
     boxes = ((x, y, SIDE, SIDE), 1), ((x + SIDE // 4, y + SIDE // 4, SIDE // 2, SIDE // 2), 2)
-    shown = versions(image, quality)
+    shown = pictures_of(image, quality)
     return [
         {f"{100 * times} %, {line}": panels.enlarged(one, box, times) for line, one in shown.items()}
         for box, times in boxes

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import platform
+import re
 from collections.abc import Iterable
 
 from PIL import features
@@ -24,5 +25,15 @@ def of(packages: Iterable[str]) -> dict[str, str]:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    libraries = {name: features.version(feature) for name, feature in LIBRARIES.items()}
+    libraries = {name: features.version(feature) for name, feature in LIBRARIES.items()} | _avif_encoder()
     return found | {name: version for name, version in libraries.items() if version}
+
+
+def _avif_encoder():
+    """The library that encodes for libavif, and so decides what a tune is, with its version."""
+    try:
+        from PIL import _avif
+    except ImportError:
+        return {}
+    found = re.search(r"(\w+) \[enc[^]]*\]:v?([\d.]+)", _avif.codec_versions())
+    return {f"{found[1]} (for AVIF)": found[2]} if found else {}

@@ -1,7 +1,7 @@
 """Which blocks of a picture are kept exactly: those for which this costs less, rate and distortion together.
 
-The cost is the loss of training in bits, lambda * squared error + bits, as of the search. What is kept
-exactly has no error; its bits are shared among its blocks by how many of their pixels repeat none nearby.
+The cost is in bits, lambda * squared error + bits, whatever the tune. What is kept exactly has no error; its
+bits are shared among its blocks by how many of their pixels repeat none nearby.
 """
 
 import itertools

@@ -17,7 +17,7 @@ def squared(pixels: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
 def seen(pixels: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     """The same, but half of it the distance for the eye; sides are at least 8."""
     with torch.autocast(pixels.device.type, enabled=False):  # differences of squares need all digits
-        distance = eye.distance(pixels.float(), reference)
+        distance = eye.distance(pixels, reference)
     return (1 - SHARE) * squared(pixels, reference) + SHARE * UNIT * distance
 
 

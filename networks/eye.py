@@ -1,7 +1,8 @@
 """How far apart two pictures are for the eye, with a gradient: what SSIMULACRA2 makes its score of, in haste.
 
-Beyond borders pictures are mirrored, for parts of pictures and not whole ones are compared; and errors whose
-weights are below LEAST are left out, with all that only they need. They change scores by less than 0.1.
+Beyond borders pictures are mirrored, for parts of pictures and not whole ones are compared: the score of a
+good picture would be up to 2 less. At each scale channels none of whose weights reaches LEAST are left out,
+which changes scores by less than 0.1.
 """
 
 import functools
@@ -12,26 +13,26 @@ from torch.nn import functional as F
 from networks.ssimulacra2 import (
     GAUSSIAN,
     SCALES,
-    SMALLEST_TO_HALVE,
     STABLE,
     WEIGHTS,
     colours,
     linear,
-    on_its_scale,
 )
 
 LEAST = 1.0
+SMALLEST_SIDE = 8  # pixels of a scale, which must be mirrored
 CHANNELS = 3
 # Weights by scale, channel, mean or norm, and kind of error.
 _TABLE = torch.tensor(WEIGHTS).view(CHANNELS, SCALES, 2, 3).transpose(0, 1)
 _USED = [[c for c in range(CHANNELS) if weights[c].max() >= LEAST] for weights in _TABLE]
+_LAST = max(scale for scale, used in enumerate(_USED) if used)
 
 
 def distance(pixels: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     """Distances (N,) of pictures from their originals: about 0 for equal ones; 2 is good, 10 bad.
 
     pixels: sRGB (N, 3, H, W) in [0, 1]; what lies outside is clipped. Has the gradient.
-    reference: of the same shape. H and W are at least SMALLEST_TO_HALVE.
+    reference: of the same shape. H and W are at least SMALLEST_SIDE; the smaller, the fewer the scales.
     """
     with torch.no_grad():
         originals = _scales(reference)
@@ -39,11 +40,6 @@ def distance(pixels: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
     for table, used, scale, original in zip(_TABLE, _USED, _scales(pixels), originals):
         total = total + (scale.errors(original) * table[used].to(total)).sum((1, 2, 3))
     return total
-
-
-def score(distance: float) -> float:
-    """About the score of SSIMULACRA2 that a distance means, at most 100."""
-    return on_its_scale(distance)
 
 
 class _Scale:
@@ -70,8 +66,8 @@ class _Scale:
 def _scales(pixels):
     """The _Scale of each scale that counts and is large enough."""
     light, found = linear(pixels.float().clamp(0, 1)), []
-    for used in filter(None, _USED):
-        if min(light.shape[2:]) < SMALLEST_TO_HALVE:
+    for used in _USED[: _LAST + 1]:
+        if min(light.shape[2:]) < SMALLEST_SIDE:
             break
         found.append(_Scale(light, used))
         light = F.avg_pool2d(light, 2, ceil_mode=True)
@@ -86,6 +82,7 @@ def _blur(planes):
 
 
 @functools.lru_cache(maxsize=64)
+@torch.inference_mode(False)  # what is kept must do for training too
 def _window(side, device):
     """The matrix (side, side) that blurs a column of pixels."""
     weights, reach = torch.tensor([*GAUSSIAN[:0:-1], *GAUSSIAN], device=device), len(GAUSSIAN) - 1

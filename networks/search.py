@@ -1,9 +1,9 @@
 """Encode-time refinement: gradient descent on the latents of one picture, through its synthesis transform.
 
 The analysis transform was trained to be good on average. Here the latents of one picture are moved, from
-where they would be coded, until lambda * 255^2 * MSE + bits is lower for that picture (Yang, Bamler and
+where they would be coded, until lambda * 255^2 * error + bits is lower for that picture (Yang, Bamler and
 Mandt 2020, "Improving inference for neural image compression"). Rounding is soft at first and hardens,
-with no noise. The file is one like any other.
+with no noise. The error is that of the encoder's tune. The file is one like any other.
 """
 
 import dataclasses
@@ -141,7 +141,7 @@ class _WindowCost:
         counts[: metadata.height - pixels[0].start, : metadata.width - pixels[1].start] = True
         self._cost, self.device, self.schedule = cost, cost.device, cost.schedule
         self._z = self._tensor(cost.z[tiles.in_hyper(window)])
-        self._target = (self._tensor(target) / 255).expand(-1, 3, -1, -1)  # (1, 3, 16 h, 16 w)
+        self._target = self._tensor(target) / 255  # (1, 3, 16 h, 16 w)
         self._counts = self._tensor(counts) > 0
         self._weight = cost.weight * counts.size
         self._limits = self._tensor(cost.limits[None, None])  # (1, K, 1, 1)

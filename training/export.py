@@ -1,10 +1,12 @@
 """Trained weights to the two `.model` files."""
 
 import os
+import shutil
 
 import numpy as np
 from tqdm import tqdm
 
+from coding.files import replacing
 from engines import export as files
 from engines.model_file import ModelFile
 from training.loss import RateDistortion, to_tensor
@@ -23,13 +25,19 @@ def export(rate_distortion: RateDistortion, images: list[np.ndarray], settings: 
     """
     lambda_, tune = settings.lambda_, settings.tune
     if settings.part == "encoder":
-        decoder = ModelFile.load(os.path.join(settings.start_from, "decoder.model"), "decoder")
+        decoder = ModelFile.load(settings.path("decoder.model"), "decoder")
         encoder = files.encoder_for(decoder, rate_distortion.analysis, lambda_, tune)
     else:
         networks = rate_distortion.analysis, rate_distortion.synthesis, rate_distortion.entropy_model
         encoder, decoder = files.finish(*networks, _some(images), lambda_, tune)
     encoder.save(settings.path("encoder.model"))
     decoder.save(settings.path("decoder.model"))
+
+
+def keep_decoder(settings: Settings):
+    """Copy the decoder that an encoder will be trained for to the run's folder; raises OSError."""
+    with replacing(settings.path("decoder.model")) as temporary:
+        shutil.copyfile(os.path.join(settings.start_from, "decoder.model"), temporary)
 
 
 def _some(images):

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from networks.precision import has_bfloat16
 from training import data, drawn
-from training.export import export
+from training.export import export, keep_decoder
 from training.log import Bar, Interval, RunLog
 from training.loss import distortion, evaluate
 from training.optimizer import Optimizer
@@ -44,6 +44,8 @@ def train(settings: Settings, workers: Workers) -> bool:
         run = Run.restore(settings, saved, workers.device)
     else:
         run = Run.begin(settings, crops, workers.device)
+        if workers.first and settings.part == "encoder":
+            keep_decoder(settings)
     log = RunLog(settings.output_dir, run.step) if workers.first else None
     if workers.first and run.step == 0:
         log.write(run.step, validate(run, held_out))

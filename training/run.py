@@ -91,6 +91,7 @@ class Run:
             self.settings.path("last.pt"),
             {
                 "config": dataclasses.asdict(self.model.config),
+                "tune": self.settings.tune,
                 "model": self.model.state_dict(),
                 "average": self.average.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
@@ -136,7 +137,8 @@ def averaged(rate_distortion: RateDistortion) -> AveragedModel:
 def read_checkpoint(settings: Settings) -> dict | None:
     """The content of last.pt if the run is to be resumed from it, or None for a new run.
 
-    Raises UserError where a new run would overwrite one, and where last.pt is of another mode or damaged.
+    Raises UserError where a new run would overwrite one, and where last.pt is damaged, or of another mode or
+    tune.
     """
     path = settings.path("last.pt")
     if not os.path.exists(path):
@@ -147,13 +149,15 @@ def read_checkpoint(settings: Settings) -> dict | None:
         raise UserError(f"{path}: a run is there; add --resume, or choose another --output_dir")
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
-        mode = saved["config"]["quantize_mode"]
+        mode, tune = saved["config"]["quantize_mode"], saved["tune"]
     except OSError:
         raise
     except Exception as error:  # torch.load fails in many ways on a foreign file
         raise UserError(f"{path}: not a checkpoint of train.py") from error
     if mode != settings.quantize_mode:
         raise UserError(f"{path} is of --quantize_mode={mode}")
+    if tune != settings.tune:
+        raise UserError(f"{path} is of --tune={tune}")
     return saved
 
 

@@ -54,7 +54,7 @@ def from_pair(settings: Settings, pixels: torch.Tensor) -> Networks:
     networks = Networks(encoder.transform.module, decoder.transform.module, entropy_model)
     if encoder.config.mode.name == mode:
         return networks
-    if (encoder.config.mode.name, mode) != ("soft", "hard"):
+    if (encoder.config.mode.name, mode) != ("soft", "hard") or settings.part == "encoder":
         raise UserError(f"{settings.start_from} holds a model for --quantize_mode={encoder.config.mode.name}")
     # Distortion at fine quantization is in proportion to the square of the step.
     return coarsen(networks, config, pixels, step=(encoder.lambda_ / settings.lambda_) ** 0.5)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from conftest import ROOT
 from evaluation import metrics
-from networks import errors, eye
+from networks import errors, eye, ssimulacra2
 
 
 def tensor(image):
@@ -38,7 +38,7 @@ def test_the_score_is_near_that_of_the_metric(photograph, quality):
     worse = compressed(photograph, quality)
     expected = metrics.ssimulacra2(worse, photograph)
     distance = eye.distance(tensor(worse), tensor(photograph)).item()
-    assert eye.score(distance) == pytest.approx(expected, abs=0.08 * (100 - expected))
+    assert ssimulacra2.on_its_scale(distance) == pytest.approx(expected, abs=0.08 * (100 - expected))
 
 
 def test_equal_pictures_are_at_no_distance_and_worse_ones_farther(photograph):

@@ -152,7 +152,7 @@ def test_parts_of_the_shipped_model_are_trained_and_the_others_stay(tmp_path, ph
 
 def test_an_encoder_is_trained_for_the_eye_and_its_decoder_stays(tmp_path, photos):
     start, args = MODELS / "model_variable", ("--quantize_mode=variable", "--dry-run", "--tune=eye")
-    done(call(*options(photos, tmp_path, *args, "--part=encoder", "--start_from", start)))
+    done(call(*options(photos, tmp_path, *args, "--val", photos, "--part=encoder", "--start_from", start)))
     assert (tmp_path / "decoder.model").read_bytes() == (start / "decoder.model").read_bytes()
     (encoder, decoder), (before, _) = trained(tmp_path), trained(start)
     assert encoder.tune == "eye" and before.tune == "psnr" and encoder.decoder_id == decoder.id
@@ -161,9 +161,16 @@ def test_an_encoder_is_trained_for_the_eye_and_its_decoder_stays(tmp_path, photo
     assert works((encoder, decoder), photos / "a.png")
 
 
+def test_a_run_is_resumed_with_its_tune_alone(run, photos):
+    result = call(*options(photos, run, *SOFT, "--val", photos, "--steps=6", "--tune=eye", "--resume"))
+    assert "is of --tune=psnr" in refused(result)
+
+
 def test_an_encoder_needs_the_decoder_that_it_is_trained_for(tmp_path, photos):
     result = call(*options(photos, tmp_path / "out", *SOFT, "--part=encoder"))
     assert result.returncode == 2 and "--start_from" in result.stderr
+    args = "--quantize_mode=hard", "--part=encoder", "--start_from", MODELS / "model_B=10"
+    assert "for --quantize_mode=soft" in refused(call(*options(photos, tmp_path / "out", *args)))
 
 
 def test_training_lowers_the_loss(tmp_path):
