@@ -30,8 +30,8 @@ def parse_args():
     add("--modes", nargs="+", choices=MODES, default=MODES, help="modes to measure (default: all)")
     text = "steps of search, in turn (default: 0)"
     add("--effort", nargs="+", type=int, default=[0], metavar="N", help=text)
-    text = "of variable mode's encoders (default: all)"
-    add("--tunes", nargs="+", choices=TUNES, default=TUNES, help=text)
+    text = "of the encoders, in turn (default: psnr)"
+    add("--tunes", nargs="+", choices=TUNES, default=TUNES[:1], help=text)
     text = "of variable mode, in turn (default: 1 3 5 7 9)"
     add("--qualities", nargs="+", type=float, default=[1, 3, 5, 7, 9], metavar="Q", help=text)
     text = "codecs to compare with (default: all but the slow)"

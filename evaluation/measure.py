@@ -66,7 +66,7 @@ class Trial:
 
 
 def trials(
-    modes: list[str], qualities: list[float], efforts: list[int], tunes: Sequence[str] = TUNES
+    modes: list[str], qualities: list[float], efforts: list[int], tunes: Sequence[str] = TUNES[:1]
 ) -> list[Trial]:
     """A Trial of each mode for each tune at each effort, and of variable mode at each quality; none twice.
 

@@ -15,7 +15,7 @@ LENA = os.path.join(ROOT, "resources/test_images/lena.png")
 
 
 def test_trials_are_of_each_mode_quality_and_effort_once():
-    trials = measure.trials(["hard", "variable"], [3, 5, 3], [0, 50], ["psnr"])
+    trials = measure.trials(["hard", "variable"], [3, 5, 3], [0, 50])
     assert [(trial.codec, trial.setting) for trial in trials] == [
         ("hard", "B=2"),
         ("hard, effort 50", "B=2"),
@@ -37,6 +37,12 @@ def test_trials_of_each_tune_are_codecs_of_their_own_and_modes_of_one_rate_have_
         "variable, tune=eye",
         "variable, tune=eye, effort 50",
     ]
+
+
+def test_a_mode_without_a_tune_is_left_out_with_a_line(caplog):
+    trials = measure.trials(["hard", "variable"], [3], [0], ["eye"])
+    assert [trial.codec for trial in trials] == ["variable, tune=eye"]
+    assert caplog.messages == ["without hard mode, which has no model for --tunes eye"]
 
 
 def test_folders_without_images_are_an_error_where_there_is_nothing_else(tmp_path, caplog):

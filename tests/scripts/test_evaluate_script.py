@@ -157,9 +157,12 @@ def test_evaluate_measures_a_folder_and_goes_on_after_a_bad_image(tmp_path, scri
     asked = [(name, effort) for effort in ("0", "10") for name in ("a.png", "b.png")]
     assert [(row["image"], row["effort"]) for row in rows] == asked
     table = [line.split() for line in result.stdout.splitlines()]
-    assert [line[:4] for line in table[1:3]] == [["hard", "-", "0", "2"], ["hard", "-", "10", "2"]]
+    assert [line[:4] for line in table[1:3]] == [
+        ["hard", "psnr", "-", "0"],
+        ["hard", "psnr", "-", "10"],
+    ]
     for line, part in zip(table[1:3], (rows[:2], rows[2:])):
-        assert float(line[5]) == pytest.approx(np.mean([float(row["bpp"]) for row in part]), abs=1e-4)
+        assert float(line[6]) == pytest.approx(np.mean([float(row["bpp"]) for row in part]), abs=1e-4)
         assert float(line[6]) == pytest.approx(np.mean([float(row["PSNR"]) for row in part]), abs=0.01)
     encoder = Encoder.load(shipped("hard", "encoder"))
     assert rows[0]["bytes"] == str(len(codec.compress(Image.open(images / "a.png"), encoder)))
