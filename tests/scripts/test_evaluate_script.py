@@ -163,6 +163,6 @@ def test_evaluate_measures_a_folder_and_goes_on_after_a_bad_image(tmp_path, scri
     ]
     for line, part in zip(table[1:3], (rows[:2], rows[2:])):
         assert float(line[6]) == pytest.approx(np.mean([float(row["bpp"]) for row in part]), abs=1e-4)
-        assert float(line[6]) == pytest.approx(np.mean([float(row["PSNR"]) for row in part]), abs=0.01)
+        assert float(line[7]) == pytest.approx(np.mean([float(row["PSNR"]) for row in part]), abs=0.01)
     encoder = Encoder.load(shipped("hard", "encoder"))
     assert rows[0]["bytes"] == str(len(codec.compress(Image.open(images / "a.png"), encoder)))
