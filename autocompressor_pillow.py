@@ -69,7 +69,7 @@ def _save(image, file, _name):
         raise ValueError(f"tune must be one of {', '.join(TUNES)}")
     known = {name: value for name, value in options.items() if name in ("quality", "target_bpp")}
     try:
-        file.write(codec.compress(image, _encoder(mode, tune or MODES[mode].tunes[0]), **known))
+        file.write(codec.compress(image, _encoder(mode, tune or MODES[mode].tune), **known))
     except UserError as error:
         raise OSError(str(error)) from error
 

@@ -25,7 +25,7 @@ def parse_args():
     add("--output_path", required=True, metavar="FOLDER", help="folder or URL, which mirrors the other")
     add("--decode", action="store_true", help="restore .encoded files instead")
     add("--quantize_mode", choices=MODES, default="variable", help="(default: variable)")
-    add("--tune", choices=TUNES, help="of the encoder, as of encode.py")
+    add("--tune", choices=TUNES, help="eye or psnr, as of encode.py")
     cli.add_rate_options(parser.add_mutually_exclusive_group().add_argument)
     add("--address", metavar="ADDRESS", help="of the cluster, or auto (default: one on this machine)")
     workers = "actors, each with a model (default: one a CPU or GPU)"

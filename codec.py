@@ -1,6 +1,6 @@
 """The codec as two functions: `compress` an image to bytes, `decompress` bytes to an image.
 
-    encoder = pair.Encoder.load("models/model_variable/encoder.model")
+    encoder = pair.Encoder.load("models/model_variable/encoder_eye.model")
     data = codec.compress(PIL.Image.open("photo.jpg"), encoder, quality=4)
     decoder = pair.Decoder.load("models/model_variable/decoder.model")
     image = codec.decompress(data, decoder)

@@ -38,8 +38,8 @@ def parse_args():
     modes = "variable: any rate; hard: B=2 and soft: B=10, of one rate (default: the model's, or variable)"
     add("--quantize_mode", choices=MODES, help=modes)
     tune = (
-        "psnr: the least squared error; eye: what people see, at about the same bytes, for any decoder "
-        "(default: the model's, or psnr)"
+        "eye: what people see; psnr: the least squared error; decoders are the same (default: the model's, "
+        "or eye in variable mode and psnr in the others)"
     )
     add("--tune", choices=TUNES, help=tune)
     cli.add_rate_options(add_rate)

@@ -24,7 +24,7 @@ class Mode:
     latents: how latents become integers, see `latents.KINDS`.
     numbers: all numbers, coarsest first; lowest_rate: t of the first.
     folder: of the shipped models, in models/.
-    tunes: of TUNES, those that the shipped encoders are for, all with one decoder; the first is the default.
+    tunes: of TUNES, those that the shipped encoders are for, all with one decoder; tune: the default.
     detailed: the last of the numbers, which have a detail layer.
     """
 
@@ -37,6 +37,7 @@ class Mode:
     lowest_rate: float
     folder: str
     tunes: tuple[str, ...] = TUNES[:1]
+    tune: str = TUNES[0]
     detailed: range = range(0)
 
     @property
@@ -91,6 +92,7 @@ MODES = {
             lowest_rate=-1.25,
             folder="model_variable",
             tunes=("psnr", "eye"),
+            tune="eye",
             detailed=range(209, 241),
         ),
     )

@@ -134,8 +134,9 @@ def shipped(mode: str, kind: str, tune: str | None = None) -> str:
 
     tune: of the encoder, or None for the mode's default; raises UserError for one that the mode lacks.
     """
-    tunes = modes.MODES[mode].tunes
-    if tune not in (None, *tunes):
+    its = modes.MODES[mode]
+    tune = tune or its.tune
+    if tune not in its.tunes:
         raise UserError(f"there is no model of --quantize_mode={mode} for --tune={tune}")
-    name = kind if kind == "decoder" or tune in (None, tunes[0]) else f"{kind}_{tune}"
-    return os.path.join(MODELS, modes.MODES[mode].folder, f"{name}.model")
+    name = kind if kind == "decoder" or tune == its.tunes[0] else f"{kind}_{tune}"
+    return os.path.join(MODELS, its.folder, f"{name}.model")

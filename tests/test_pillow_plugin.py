@@ -36,6 +36,16 @@ def test_a_saved_file_is_that_of_the_codec(photo):
     assert Image.open(io.BytesIO(file.getvalue())).info == goes_along
 
 
+def test_a_saved_file_is_made_by_the_encoder_of_the_tune(photo):
+    image, made = Image.fromarray(photo), []
+    for options in {"tune": "eye"}, {}, {"tune": "psnr"}:
+        file = io.BytesIO()
+        image.save(file, autocompressor_pillow.FORMAT, **options)
+        made.append(file.getvalue())
+    assert made[0] == made[1] != made[2]
+    assert made[2] == codec.compress(image, Encoder.load(shipped("variable", "encoder", "psnr")))
+
+
 def test_damaged_files_are_errors_of_pillow(photo, tmp_path):
     file = io.BytesIO()
     Image.fromarray(photo).save(file, autocompressor_pillow.FORMAT)

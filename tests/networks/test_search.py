@@ -54,7 +54,7 @@ def test_a_refined_file_decodes_as_any_other_and_costs_less_where_size_in_bytes_
 def test_refinement_goes_by_the_tune_of_the_encoder():
     """At about the same bytes, the picture is nearer for the eye and farther by squared errors."""
     image = Image.open(os.path.join(ROOT, "resources/test_images/baboon.png")).crop((160, 160, 288, 288))
-    encoder = Encoder.load(shipped("variable", "encoder"), engine="torch")
+    encoder = Encoder.load(shipped("variable", "encoder", "psnr"), engine="torch")
     tuned = dataclasses.replace(encoder, file=dataclasses.replace(encoder.file, tune="eye"))
     files = [codec.compress(image, one, quality=4, effort=20) for one in (encoder, tuned)]
     decoded = [codec.decompress(data, encoder.decoder) for data in files]

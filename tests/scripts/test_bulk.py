@@ -193,7 +193,13 @@ def test_a_missing_package_is_one_line_that_helps(tmp_path, package):
 
 
 @pytest.mark.parametrize(
-    "options", [["--quality=11"], ["--target_bpp=nan"], ["--quality=3", "--quantize_mode=hard"]]
+    "options",
+    [
+        ["--quality=11"],
+        ["--target_bpp=nan"],
+        ["--quality=3", "--quantize_mode=hard"],
+        ["--tune=eye", "--quantize_mode=hard"],
+    ],
 )
 def test_wrong_usage_exits_with_2(options):
     assert bulk("--input_path=a", "--output_path=b", *options).returncode == 2

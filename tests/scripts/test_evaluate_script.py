@@ -60,7 +60,7 @@ def test_everything_is_measured_and_kept(images, tmp_path):
 
     ours = [row for row in rows if row["codec"] == "variable" and row["image"] == "a.png"]
     assert [row["setting"] for row in ours] == ["quality 1", "quality 3", "quality 6", "quality 9"]
-    encoder = Encoder.load(shipped("variable", "encoder"))
+    encoder = Encoder.load(shipped("variable", "encoder", "psnr"))
     decoder = Decoder.load(shipped("variable", "decoder"))
     original = Image.open(images / "a.png")
     data = codec.compress(original, encoder, quality=3)
