@@ -81,6 +81,7 @@ def test_what_is_no_checkpoint_is_refused(tmp_path):
     (tmp_path / "last.pt").write_bytes(b"text")
     with pytest.raises(UserError, match="not a checkpoint"):
         read_checkpoint(settings)
-    torch.save({"config": {"quantize_mode": "hard"}}, tmp_path / "last.pt")
-    with pytest.raises(UserError, match="is of --quantize_mode=hard"):
-        read_checkpoint(settings)
+    for mode, tune, line in ("hard", "psnr", "--quantize_mode=hard"), ("soft", "eye", "--tune=eye"):
+        torch.save({"config": {"quantize_mode": mode}, "tune": tune}, tmp_path / "last.pt")
+        with pytest.raises(UserError, match=f"is of {line}"):
+            read_checkpoint(settings)
