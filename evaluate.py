@@ -66,6 +66,8 @@ def main():
     for folder in filter(None, (args.output, args.report, args.blind)):
         os.makedirs(folder, exist_ok=True)
     trials = measure.trials(args.modes, args.qualities, args.effort, args.tunes)
+    if not trials:
+        raise UserError("none of the modes has a model for the tunes")
     shown = measure.to_be_shown(trials) if args.report or args.blind else []
     against = rivals.available(args.against)
     if args.blind and not against:

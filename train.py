@@ -6,7 +6,7 @@
     python3 train.py --data photos/ --quantize_mode=variable --start_from models/model_variable --part=decoder
     torchrun --nproc-per-node 4 train.py --data photos/ --val held_out/ --quantize_mode=soft
 
-The loss is lambda * 255^2 * MSE + bits per pixel. --output_dir gets last.pt and best.pt (checkpoints),
+The loss is lambda * 255^2 * error + bits per pixel. --output_dir gets last.pt and best.pt (checkpoints),
 log.csv, TensorBoard events, curve.png, encoder.model and decoder.model. --resume goes on from last.pt, which
 Ctrl-C writes too: with --steps as the only limit and on the same machine, bit for bit as if nothing had
 happened. A run stops where its loss is not finite, and writes nothing of that.

@@ -23,6 +23,7 @@ from coding.tiles import STRIDE
 from engines import export, onnx_engine, tiled, torch_engine
 from engines.model_file import ModelFile
 from engines.pair import Decoder, Encoder
+from networks import eye
 from pictures.picture import Picture
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -172,6 +173,16 @@ def photo():
     y, x = np.mgrid[0:40, 0:56]
     rgb = np.stack([x * 4, y * 6, (x + y) * 2], 2) + 40 * (x > 30)[:, :, None]
     return (rgb + np.random.default_rng(0).integers(0, 8, rgb.shape)).clip(0, 255).astype(np.uint8)
+
+
+def distance_for_eye(image, original):
+    """networks.eye.distance between two RGB images."""
+    return eye.distance(*(pixels_of(one) for one in (image, original))).item()
+
+
+def pixels_of(image):
+    """Pixels (1, 3, H, W) in [0, 1] of an RGB image."""
+    return torch.from_numpy(np.asarray(image, np.float32)).permute(2, 0, 1)[None] / 255
 
 
 @pytest.fixture

@@ -62,7 +62,7 @@ class RunLog:
             if rows:
                 steps, losses = [int(row["step"]) for row in rows], [float(row[name]) for row in rows]
                 axes.plot(steps, losses, marker=".", label=label)
-        axes.set(xlabel="step", ylabel="lambda * 255^2 * MSE + bpp")
+        axes.set(xlabel="step", ylabel="lambda * 255^2 * error + bpp")
         axes.grid(alpha=0.3)
         axes.legend()
         with replacing(path) as temporary:

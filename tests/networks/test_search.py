@@ -12,10 +12,10 @@ from PIL import Image
 import codec
 import quantize
 from coding import container, tiles
-from conftest import ROOT, analyse, build_pair, picture_of, psnr, synthesise
+from conftest import ROOT, analyse, build_pair, distance_for_eye, picture_of, psnr, synthesise
 from engines.model_file import ModelError
 from engines.pair import Decoder, Encoder, shipped
-from networks import eye, search
+from networks import search
 from networks.entropy_model import network_of
 
 
@@ -60,9 +60,7 @@ def test_refinement_goes_by_the_tune_of_the_encoder():
     decoded = [codec.decompress(data, encoder.decoder) for data in files]
     assert len(files[1]) < 1.1 * len(files[0])
     assert psnr(decoded[1], image) < psnr(decoded[0], image)
-    pixels = [torch.from_numpy(np.asarray(one, np.float32)).permute(2, 0, 1)[None] / 255 for one in decoded]
-    original = torch.from_numpy(np.asarray(image, np.float32)).permute(2, 0, 1)[None] / 255
-    near, nearer = (eye.distance(one, original).item() for one in pixels)
+    near, nearer = (distance_for_eye(one, image) for one in decoded)
     assert nearer < 0.95 * near
 
 

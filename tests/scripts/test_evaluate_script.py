@@ -141,6 +141,12 @@ def test_wrong_usage_exits_with_2(script, options):
     refused(script("evaluate.py", *options), 2)
 
 
+def test_a_tune_that_no_mode_has_is_an_error(script):
+    result = script("evaluate.py", LENA, "--modes", "hard", "--tunes", "eye")
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    assert result.stderr.splitlines()[-1].endswith("none of the modes has a model for the tunes")
+
+
 def test_evaluate_measures_a_folder_and_goes_on_after_a_bad_image(tmp_path, script):
     images = tmp_path / "images"
     images.mkdir()

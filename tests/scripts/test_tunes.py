@@ -4,11 +4,9 @@ import os
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from conftest import ROOT, psnr
-from networks import eye
+from conftest import ROOT, distance_for_eye, psnr
 
 BABOON = os.path.join(ROOT, "resources/test_images/baboon.png")
 VARIABLE = os.path.join(ROOT, "models/model_variable")
@@ -29,18 +27,11 @@ def coded(script, image, folder, *options):
     return os.path.getsize(paths[1]), Image.open(paths[2])
 
 
-def distance(one, other):
-    pixels = [
-        torch.from_numpy(np.asarray(part, np.float32)).permute(2, 0, 1)[None] / 255 for part in (one, other)
-    ]
-    return eye.distance(*pixels).item()
-
-
 def test_a_file_for_the_eye_is_nearer_for_it_at_the_same_bytes(tmp_path, script, image):
     size, plain = coded(script, image, tmp_path, "--target_bpp=0.6", "--tune=psnr")
     tuned_size, tuned = coded(script, image, tmp_path, "--target_bpp=0.6", "--tune=eye")
     assert tuned_size < 1.03 * size
-    assert distance(tuned, image) < 0.95 * distance(plain, image)
+    assert distance_for_eye(tuned, image) < 0.95 * distance_for_eye(plain, image)
     assert psnr(tuned, image) > psnr(plain, image) - 1
 
 
