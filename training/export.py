@@ -17,11 +17,11 @@ SIDE = 512  # of them, in pixels at most
 
 
 def export(rate_distortion: RateDistortion, images: list[np.ndarray], settings: Settings):
-    """Write encoder.model and decoder.model.
+    """Write encoder.model and, unless it is there, decoder.model.
 
     rate_distortion: trained
     images: uint8 (H, W, 3); the adaptive models are fitted on some of them
-    settings: of the run; where the encoder alone was trained, the decoder is the one that it started from
+    settings: of the run; where the encoder alone was trained, the decoder is the one of `keep_decoder`
     """
     lambda_, tune = settings.lambda_, settings.tune
     if settings.part == "encoder":
@@ -30,8 +30,8 @@ def export(rate_distortion: RateDistortion, images: list[np.ndarray], settings: 
     else:
         networks = rate_distortion.analysis, rate_distortion.synthesis, rate_distortion.entropy_model
         encoder, decoder = files.finish(*networks, _some(images), lambda_, tune)
+        decoder.save(settings.path("decoder.model"))
     encoder.save(settings.path("encoder.model"))
-    decoder.save(settings.path("decoder.model"))
 
 
 def keep_decoder(settings: Settings):
