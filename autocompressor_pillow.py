@@ -50,9 +50,12 @@ class EncodedImageFile(ImageFile.ImageFile):
 def _restore(data):
     """The image in the bytes of a file; raises OSError, as readers of Pillow do."""
     import codec
+    from engines import pair
 
     try:
-        return codec.decompress(data, _decoder(container.unpack(data).setting.mode.name))
+        encoded = container.unpack(data)
+        decoder = pair.Decoder.find(encoded.decoder_id, encoded.setting.mode.name)
+        return codec.decompress(data, decoder)
     except UserError as error:
         raise OSError(str(error)) from error
 
@@ -75,17 +78,10 @@ def _save(image, file, _name):
 
 
 @functools.cache
-def _decoder(mode):
-    from engines import pair
-
-    return pair.Decoder.load(pair.shipped(mode, "decoder"))
-
-
-@functools.cache
 def _encoder(mode, tune):
-    from engines import pair
+    from engines import pair, shipped
 
-    return pair.Encoder.load(pair.shipped(mode, "encoder", tune))
+    return pair.Encoder.load(shipped.path(mode, "encoder", tune))
 
 
 Image.register_open(FORMAT, EncodedImageFile, lambda prefix: prefix.startswith(container.MAGIC))

@@ -32,11 +32,11 @@ def parse_args():
     )
     add("--output_path", metavar="IMAGE", help=outputs)
     add("--quantize_mode", choices=MODES, help="refuse a file of another mode (default: the file says)")
-    add(
-        "--decoder_path",
-        metavar="MODEL",
-        help="decoder.model to use (default: the shipped one of the file's mode)",
+    decoders = (
+        "decoder.model to use (default: the one that the file names, in models/ or in the folders of "
+        "AUTOCOMPRESSOR_MODELS)"
     )
+    add("--decoder_path", metavar="MODEL", help=decoders)
     cli.add_common_options(add)
     add("--info", metavar="FILE", help="print the header of FILE as JSON and do nothing else")
     args = parser.parse_args()
@@ -53,6 +53,16 @@ def load(path, device, engine):
     return pair.Decoder.load(path, device, engine)
 
 
+def decoder_for(encoded, args):
+    """The decoder that is asked for, or the one that a container.Encoded names; raises UserError."""
+    from engines import pair
+
+    device = cli.pick_device(args.device)
+    if args.decoder_path:
+        return load(args.decoder_path, device, args.engine)
+    return pair.Decoder.find(encoded.decoder_id, encoded.setting.mode.name, device, args.engine)
+
+
 def decode(args, source, target, progress=False):
     """Restore an image from a `.encoded` file; returns the bits per pixel of this."""
     with cli.about(source):
@@ -63,15 +73,13 @@ def decode(args, source, target, progress=False):
             raise cli.UserError(f"was encoded with --quantize_mode={mode}")
 
     import codec
-    from engines import pair
     from pictures import writing
 
     if not cli.is_stream(target):
         writing.check_writable(target, size)
-    path = args.decoder_path or pair.shipped(mode, "decoder")
-    decoder = load(path, cli.pick_device(args.device), args.engine)
-    began = time.perf_counter()
     with cli.about(source):
+        decoder = decoder_for(encoded, args)
+        began = time.perf_counter()
         image = codec.decompress(data, decoder, progress=progress)
     seconds = time.perf_counter() - began
     with cli.about(target):

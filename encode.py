@@ -73,9 +73,9 @@ def load(path, device, engine):
 
 def model(args):
     """The encoder that is asked for, with its decoder if there is a search; raises UserError."""
-    from engines import pair
+    from engines import shipped
 
-    path = args.encoder_path or pair.shipped(args.quantize_mode or "variable", "encoder", args.tune)
+    path = args.encoder_path or shipped.path(args.quantize_mode or "variable", "encoder", args.tune)
     engine = "torch" if args.effort and args.engine == "auto" else args.engine
     encoder = load(path, cli.pick_device(args.device), engine)
     mode = encoder.config.mode

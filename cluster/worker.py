@@ -1,6 +1,7 @@
 """What an actor of the cluster does with a file or a tar shard."""
 
 import dataclasses
+import functools
 import io
 import tarfile
 import uuid
@@ -26,7 +27,7 @@ class Worker:
     """Codes units of a task; its models are loaded when the first picture needs them."""
 
     def __init__(self, task: Task):
-        self._task, self._models = task, {}
+        self._task = task
         (self._inputs, _), (self._outputs, _) = map(filesystem, (task.input_path, task.output_path))
 
     def do(self, unit: Unit) -> Outcome:
@@ -96,23 +97,23 @@ class Worker:
         """The bytes that a picture becomes."""
         import codec
         from coding import container
+        from engines import pair
         from pictures import reading, writing
 
         if self._task.decode:
-            mode = container.unpack(content).setting.mode.name
-            return writing.to_png(codec.decompress(content, self._model(mode, "decoder")))
-        encoder = self._model(self._task.quantize_mode, "encoder")
+            encoded = container.unpack(content)
+            mode, device = encoded.setting.mode.name, self._task.device
+            decoder = pair.Decoder.find(encoded.decoder_id, mode, device)
+            return writing.to_png(codec.decompress(content, decoder))
         rate = {name: getattr(self._task, name) for name in ("quality", "target_bpp", "lossless")}
-        return codec.compress(reading.read(name, io.BytesIO(content)), encoder, **rate)
+        return codec.compress(reading.read(name, io.BytesIO(content)), self._encoder, **rate)
 
-    def _model(self, mode, kind):
-        from engines import pair
+    @functools.cached_property
+    def _encoder(self):
+        from engines import pair, shipped
 
-        if (mode, kind) not in self._models:
-            tune = self._task.tune if kind == "encoder" else None
-            load = {"encoder": pair.Encoder.load, "decoder": pair.Decoder.load}[kind]
-            self._models[mode, kind] = load(pair.shipped(mode, kind, tune), self._task.device)
-        return self._models[mode, kind]
+        path = shipped.path(self._task.quantize_mode, "encoder", self._task.tune)
+        return pair.Encoder.load(path, self._task.device)
 
 
 def _line(name, error):

@@ -10,13 +10,11 @@ import importlib.util
 import os
 from collections.abc import Callable
 
-from coding import modes
 from coding.config import ModelConfig
 from coding.errors import UserError
 from coding.latents import LatentCoder
+from engines import shipped
 from engines.model_file import ModelError, ModelFile
-
-MODELS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "models")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,9 +78,11 @@ class Encoder(_Half):
         Its decoder is the file decoder.model in the same folder.
         engine: "onnx"; "torch", which the search and GPUs need; or "auto", the former on the CPU.
         """
+        file = ModelFile.load(path, "encoder")
         beside = os.path.join(os.path.dirname(path), "decoder.model")
         load_decoder = functools.partial(Decoder.load, beside, device, engine)
-        return cls(*_load(path, "encoder", device, engine), load_decoder if os.path.exists(beside) else None)
+        transform = _transform(file, path, device, engine)
+        return cls(file, transform, load_decoder if os.path.exists(beside) else None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,16 +94,22 @@ class Decoder(_Half):
     @classmethod
     def load(cls, path: str, device: str = "cpu", engine: str = "auto") -> "Decoder":
         """As of an Encoder."""
-        file, transform = _load(path, "decoder", device, engine)
-        return cls(file, transform, file.id)
+        file = ModelFile.load(path, "decoder")
+        return cls(file, _transform(file, path, device, engine), file.id)
+
+    @classmethod
+    @functools.cache
+    def find(cls, decoder_id: bytes, mode: str, device: str = "cpu", engine: str = "auto") -> "Decoder":
+        """The decoder of an id, loaded once; see `shipped.find`. Raises ModelError and UserError."""
+        path, file = shipped.find(decoder_id, mode)
+        return cls(file, _transform(file, path, device, engine), decoder_id)
 
 
-def _load(path, kind, device, engine):
-    """The ModelFile and the transform of the "encoder" or "decoder" in `path`."""
-    file = ModelFile.load(path, kind)
+def _transform(file, path, device, engine):
+    """The transform of the ModelFile in `path`."""
     name = _name(engine, device)
     try:
-        return file, _engine(name).Transform(file, device)
+        return _engine(name).Transform(file, device)
     except ImportError as error:
         raise UserError(f"--engine={name} needs the package {error.name}, which is not installed") from error
     except Exception as error:  # a transform of a foreign file can fail in any way
@@ -127,16 +133,3 @@ def _engine(name):
     else:
         from engines import torch_engine as engine
     return engine
-
-
-def shipped(mode: str, kind: str, tune: str | None = None) -> str:
-    """Path of the "encoder" or "decoder" that comes with the program for a mode.
-
-    tune: of the encoder, or None for the mode's default; raises UserError for one that the mode lacks.
-    """
-    its = modes.MODES[mode]
-    tune = tune or its.tune
-    if tune not in its.tunes:
-        raise UserError(f"there is no model of --quantize_mode={mode} for --tune={tune}")
-    name = kind if kind == "decoder" or tune == its.tunes[0] else f"{kind}_{tune}"
-    return os.path.join(MODELS, its.folder, f"{name}.model")

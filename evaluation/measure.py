@@ -21,7 +21,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 import codec
 from coding.errors import UserError
 from coding.modes import MODES, TUNES
-from engines import pair
+from engines import pair, shipped
 from evaluation import heatmap, metrics, rivals
 from pictures import picture, reading
 
@@ -287,8 +287,8 @@ class _Subject:
 @functools.cache
 def _pair(mode, tune, device, engine):
     """Our encoder and decoder of a mode, warm: the first file compiles the coder and is not to be timed."""
-    encoder = pair.Encoder.load(pair.shipped(mode, "encoder", tune), device, engine)
-    decoder = pair.Decoder.load(pair.shipped(mode, "decoder"), device, engine)
+    encoder = pair.Encoder.load(shipped.path(mode, "encoder", tune), device, engine)
+    decoder = pair.Decoder.load(shipped.path(mode, "decoder"), device, engine)
     codec.decompress(codec.compress(Image.new("RGB", (64, 64)), encoder), decoder)
     return encoder, decoder
 

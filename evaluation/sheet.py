@@ -15,7 +15,7 @@ import cli
 import codec
 from coding.files import replacing
 from coding.modes import TUNES
-from engines import pair
+from engines import pair, shipped
 from evaluation import metrics, panels, rivals
 from pictures import picture, reading
 
@@ -43,7 +43,7 @@ def _crop(text):
 
 @functools.cache
 def _encoder(tune):
-    return pair.Encoder.load(pair.shipped("variable", "encoder", tune))
+    return pair.Encoder.load(shipped.path("variable", "encoder", tune))
 
 
 @functools.cache

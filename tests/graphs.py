@@ -9,9 +9,8 @@ import numpy as np
 import onnx
 
 from coding.modes import MODES
-from engines import export
+from engines import export, shipped
 from engines.model_file import ModelFile
-from engines.pair import shipped
 
 GOLDEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "golden")
 _trace = export._to_onnx
@@ -21,7 +20,7 @@ _trace = export._to_onnx
 def graph_of(kind, config):
     """A transform of an "encoder" or "decoder" of a configuration, as bytes, or None where none is there."""
     for mode in MODES:
-        for path in os.path.join(GOLDEN, f"{mode}_{kind}.model"), shipped(mode, kind):
+        for path in os.path.join(GOLDEN, f"{mode}_{kind}.model"), shipped.path(mode, kind):
             file = ModelFile.load(path, kind)
             if file.config == config:
                 return file.transform

@@ -27,9 +27,9 @@ from conftest import (
     slope,
     synthesise,
 )
-from engines import export, onnx_engine, tiled, torch_engine
+from engines import export, onnx_engine, shipped, tiled, torch_engine
 from engines.model_file import ModelError
-from engines.pair import Encoder, shipped
+from engines.pair import Encoder
 from evaluation import heatmap
 
 
@@ -226,7 +226,7 @@ def test_target_bpp_is_met_with_two_codings_at_most(variable_pair, monkeypatch, 
 
 def test_a_target_beyond_the_finest_rate_takes_a_detail_layer():
     """With the shipped model, whose files grow with the quality."""
-    encoder = Encoder.load(shipped("variable", "encoder"))
+    encoder = Encoder.load(shipped.path("variable", "encoder"))
     image = Image.open(os.path.join(ROOT, "resources", "test_images", "lena.png")).crop((200, 200, 300, 290))
     for quality in 9.3, 10:
         size = len(codec.compress(image, encoder, quality=quality))

@@ -11,7 +11,7 @@ from PIL import Image
 
 import codec
 from conftest import ROOT
-from engines import pair
+from engines import pair, shipped
 
 # Each library without all that only some processors have, and OpenBLAS with kernels of 2004.
 OLD = {
@@ -28,7 +28,7 @@ OPTIONAL = "from numpy._core._multiarray_umath import __cpu_dispatch__ as d, __c
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="the settings are those of x86-64")
 def test_latents_do_not_depend_on_the_processor(photo, tmp_path):
     path = tmp_path / "photo.encoded"
-    encoder = pair.Encoder.load(pair.shipped("variable", "encoder"))
+    encoder = pair.Encoder.load(shipped.path("variable", "encoder"))
     path.write_bytes(codec.compress(Image.fromarray(np.tile(photo, (3, 3, 1))), encoder, quality=8))
     optional = run("-c", OPTIONAL).strip()
     old = OLD | {"NPY_DISABLE_CPU_FEATURES": optional} if optional else OLD

@@ -12,7 +12,8 @@ from PIL import Image, UnidentifiedImageError
 import autocompressor_pillow
 import codec
 from conftest import ROOT
-from engines.pair import Encoder, shipped
+from engines import shipped
+from engines.pair import Encoder
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
@@ -32,7 +33,7 @@ def test_a_saved_file_is_that_of_the_codec(photo):
     goes_along = {"icc_profile": b"a profile", "xmp": b"<x/>", "dpi": (300.0, 150.0)}
     image.info |= goes_along
     image.save(file, autocompressor_pillow.FORMAT, quantize_mode="soft")
-    assert file.getvalue() == codec.compress(image, Encoder.load(shipped("soft", "encoder")))
+    assert file.getvalue() == codec.compress(image, Encoder.load(shipped.path("soft", "encoder")))
     assert Image.open(io.BytesIO(file.getvalue())).info == goes_along
 
 
@@ -43,7 +44,7 @@ def test_a_saved_file_is_made_by_the_encoder_of_the_tune(photo):
         image.save(file, autocompressor_pillow.FORMAT, **options)
         made.append(file.getvalue())
     assert made[0] == made[1] != made[2]
-    assert made[2] == codec.compress(image, Encoder.load(shipped("variable", "encoder", "psnr")))
+    assert made[2] == codec.compress(image, Encoder.load(shipped.path("variable", "encoder", "psnr")))
 
 
 def test_damaged_files_are_errors_of_pillow(photo, tmp_path):

@@ -7,6 +7,7 @@ operations.
 """
 
 import argparse
+import os
 import time
 
 import torch
@@ -14,7 +15,7 @@ from torch.profiler import ProfilerActivity, profile
 
 import cli
 from coding.modes import MODES
-from engines.pair import MODELS
+from engines import shipped
 from training.loop import uses_bfloat16
 from training.loss import RateDistortion, distortion
 from training.optimizer import Optimizer
@@ -38,7 +39,7 @@ def parse_args() -> Settings:
     add("--crop", type=int, default=256, help="pixels a side (default: 256)")
     add("--precision", default="auto", choices=["auto", "float32", "bfloat16"], help="of the networks")
     options = vars(parser.parse_args())
-    folder = f"{MODELS}/{MODES[options['quantize_mode']].folder}"
+    folder = os.path.dirname(shipped.path(options["quantize_mode"], "decoder"))
     return Settings(data=[], start_from=folder, **options)
 
 

@@ -35,18 +35,18 @@ class Ours:
     def encoder(self) -> Encode:
         """With the shipped model."""
         import codec
-        from engines import pair
+        from engines import pair, shipped
 
         return functools.partial(
-            codec.compress, encoder=pair.Encoder.load(pair.shipped(self.mode, "encoder"))
+            codec.compress, encoder=pair.Encoder.load(shipped.path(self.mode, "encoder"))
         )
 
     def decoder(self) -> Decode:
         """With the shipped model."""
         import codec
-        from engines import pair
+        from engines import pair, shipped
 
-        decoder = pair.Decoder.load(pair.shipped(self.mode, "decoder"))
+        decoder = pair.Decoder.load(shipped.path(self.mode, "decoder"))
         return functools.partial(codec.decompress, decoder=decoder)
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 import codec
 from coding import engine_package, entropy, latents, tiles
 from coding.modes import MODES
-from engines import pair, tiled
+from engines import pair, shipped, tiled
 from evaluation.bench import clock, photograph
 from pictures.picture import Picture
 
@@ -45,7 +45,7 @@ def rows(repeats: int, modes: Iterable[str] = MODES) -> Iterator[dict]:
 
 def coded(mode: str) -> tuple[np.ndarray, np.ndarray, entropy.Bank]:
     """Integers (n,) and contexts (n,) that code lena in a mode, and the bank of its encoder."""
-    encoder = pair.Encoder.load(pair.shipped(mode, "encoder"))
+    encoder = pair.Encoder.load(shipped.path(mode, "encoder"))
     return *symbols_of(analyse(photograph.make(0.25), encoder), encoder), encoder.coder.bank
 
 

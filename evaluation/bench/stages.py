@@ -67,7 +67,7 @@ def decode(file: str, megapixels: float) -> dict:
     start, decoder = _start("Decoder")
     import codec
     from coding import entropy, tiles
-    from engines import pair, tiled
+    from engines import pair, shipped, tiled
     from evaluation.bench import coder, photograph
 
     with open(file, "rb") as opened:
@@ -79,7 +79,7 @@ def decode(file: str, megapixels: float) -> dict:
     rows, bar = slice(0, len(latents.y)), tiles.bar(0, progress=False)
     t = encoded.setting.t
     transform, _ = _time(lambda: tiled.synthesise(latents.y, rows, t, decoder, bar), CALLS)
-    encoder = pair.Encoder.load(pair.shipped(MODE, "encoder"))
+    encoder = pair.Encoder.load(shipped.path(MODE, "encoder"))
     _, contexts = coder.symbols_of(coder.analyse(photograph.make(megapixels), encoder), encoder)
     coding, _ = _time(lambda: entropy.Reader(encoded.payload, decoder.coder.bank).read(contexts), CALLS)
     return start | _stages(first, warm, transform, both - coding, coding)
@@ -95,9 +95,9 @@ def _start(kind):
     """The seconds of what comes before the first call, and the "Encoder" or "Decoder"."""
     names = ("codec", "engines.onnx_engine")  # with all that they import in turn
     imports, _ = _time(lambda: [importlib.import_module(name) for name in names])
-    from engines import pair
+    from engines import pair, shipped
 
-    path = pair.shipped(MODE, kind.lower())
+    path = shipped.path(MODE, kind.lower())
     model, loaded = _time(lambda: getattr(pair, kind).load(path))
     return {"imports": imports, "model": model}, loaded
 

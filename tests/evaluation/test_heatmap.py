@@ -11,7 +11,8 @@ import codec
 from coding import container, entropy
 from coding.modes import MODES
 from conftest import ROOT, slope
-from engines.pair import Decoder, Encoder, shipped
+from engines import shipped
+from engines.pair import Decoder, Encoder
 from evaluation import heatmap
 
 LENA = os.path.join(ROOT, "resources/test_images/lena.png")
@@ -20,8 +21,8 @@ LENA = os.path.join(ROOT, "resources/test_images/lena.png")
 @pytest.mark.parametrize("mode", list(MODES))
 def test_the_bits_are_those_of_the_payload(mode):
     """With the shipped models, whose initial probabilities are good ones."""
-    encoder = Encoder.load(shipped(mode, "encoder"))
-    decoder = Decoder.load(shipped(mode, "decoder"))
+    encoder = Encoder.load(shipped.path(mode, "encoder"))
+    decoder = Decoder.load(shipped.path(mode, "decoder"))
     image = Image.open(LENA).crop((100, 100, 265, 247))
     data = codec.compress(image, encoder)
     bits = heatmap.bits_per_position(data, decoder)

@@ -12,7 +12,8 @@ import codec
 from coding import container
 from coding.container import ContainerError
 from conftest import ROOT, psnr
-from engines.pair import Encoder, shipped
+from engines import shipped
+from engines.pair import Encoder
 from evaluation import heatmap
 from layers import choice, exact
 
@@ -20,7 +21,7 @@ from layers import choice, exact
 @pytest.fixture(scope="module")
 def shipped_pair():
     """The models of variable mode, for which a photograph is one."""
-    encoder = Encoder.load(shipped("variable", "encoder"))
+    encoder = Encoder.load(shipped.path("variable", "encoder"))
     return encoder, encoder.decoder
 
 

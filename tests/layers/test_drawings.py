@@ -9,12 +9,13 @@ from PIL import Image
 
 import codec
 from conftest import ROOT, psnr
-from engines.pair import Encoder, shipped
+from engines import shipped
+from engines.pair import Encoder
 
 
 @pytest.fixture(scope="module")
 def encoder():
-    return Encoder.load(shipped("variable", "encoder"))
+    return Encoder.load(shipped.path("variable", "encoder"))
 
 
 def case(name):

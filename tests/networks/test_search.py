@@ -13,8 +13,9 @@ import codec
 import quantize
 from coding import container, tiles
 from conftest import ROOT, analyse, build_pair, distance_for_eye, picture_of, psnr, synthesise
+from engines import shipped
 from engines.model_file import ModelError
-from engines.pair import Decoder, Encoder, shipped
+from engines.pair import Decoder, Encoder
 from networks import search
 from networks.entropy_model import network_of
 
@@ -54,7 +55,7 @@ def test_a_refined_file_decodes_as_any_other_and_costs_less_where_size_in_bytes_
 def test_refinement_goes_by_the_tune_of_the_encoder():
     """At about the same bytes, the picture is nearer for the eye and farther by squared errors."""
     image = Image.open(os.path.join(ROOT, "resources/test_images/baboon.png")).crop((160, 160, 288, 288))
-    encoder = Encoder.load(shipped("variable", "encoder", "psnr"), engine="torch")
+    encoder = Encoder.load(shipped.path("variable", "encoder", "psnr"), engine="torch")
     tuned = dataclasses.replace(encoder, file=dataclasses.replace(encoder.file, tune="eye"))
     files = [codec.compress(image, one, quality=4, effort=20) for one in (encoder, tuned)]
     decoded = [codec.decompress(data, encoder.decoder) for data in files]
@@ -67,8 +68,8 @@ def test_refinement_goes_by_the_tune_of_the_encoder():
 @pytest.mark.parametrize("mode", ["hard", "soft"])
 def test_refinement_pays_with_the_shipped_models(mode):
     pair = (
-        Encoder.load(shipped(mode, "encoder"), engine="torch"),
-        Decoder.load(shipped(mode, "decoder"), engine="torch"),
+        Encoder.load(shipped.path(mode, "encoder"), engine="torch"),
+        Decoder.load(shipped.path(mode, "decoder"), engine="torch"),
     )
     image = Image.open(os.path.join(ROOT, "resources/test_images/peppers.png")).crop((160, 160, 320, 320))
     assert cost(refined(image, pair, 30), image, pair) < 0.95 * cost(

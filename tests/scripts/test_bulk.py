@@ -19,7 +19,8 @@ import codec
 from cluster.plan import Task, Unit
 from cluster.worker import Worker
 from conftest import ROOT
-from engines.pair import Encoder, shipped
+from engines import shipped
+from engines.pair import Encoder
 
 pytest.importorskip("ray")
 fsspec = pytest.importorskip("fsspec")
@@ -46,7 +47,7 @@ def files_in(folder):
 
 @functools.cache
 def encoder():
-    return Encoder.load(shipped("variable", "encoder"))
+    return Encoder.load(shipped.path("variable", "encoder"))
 
 
 def expected(path):

@@ -10,7 +10,8 @@ from PIL import Image
 
 import codec
 from conftest import ROOT
-from engines.pair import Encoder, shipped
+from engines import shipped
+from engines.pair import Encoder
 
 LENA = os.path.join(ROOT, "resources/test_images/lena.png")
 
@@ -19,7 +20,7 @@ LENA = os.path.join(ROOT, "resources/test_images/lena.png")
 def encoded(tmp_path_factory):
     """lena.encoded in hard mode, made once."""
     path = tmp_path_factory.mktemp("encoded") / "lena.encoded"
-    encoder = Encoder.load(shipped("hard", "encoder"))
+    encoder = Encoder.load(shipped.path("hard", "encoder"))
     path.write_bytes(codec.compress(Image.open(LENA), encoder))
     return path
 

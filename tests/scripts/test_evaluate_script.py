@@ -10,7 +10,8 @@ from PIL import Image
 
 import codec
 from conftest import ROOT
-from engines.pair import Decoder, Encoder, shipped
+from engines import shipped
+from engines.pair import Decoder, Encoder
 from evaluation import butteraugli, metrics, results
 
 LENA = os.path.join(ROOT, "resources/test_images/lena.png")
@@ -60,8 +61,8 @@ def test_everything_is_measured_and_kept(images, tmp_path):
 
     ours = [row for row in rows if row["codec"] == "variable" and row["image"] == "a.png"]
     assert [row["setting"] for row in ours] == ["quality 1", "quality 3", "quality 6", "quality 9"]
-    encoder = Encoder.load(shipped("variable", "encoder", "psnr"))
-    decoder = Decoder.load(shipped("variable", "decoder"))
+    encoder = Encoder.load(shipped.path("variable", "encoder", "psnr"))
+    decoder = Decoder.load(shipped.path("variable", "decoder"))
     original = Image.open(images / "a.png")
     data = codec.compress(original, encoder, quality=3)
     assert ours[1]["bytes"] == len(data)
@@ -170,5 +171,5 @@ def test_evaluate_measures_a_folder_and_goes_on_after_a_bad_image(tmp_path, scri
     for line, part in zip(table[1:3], (rows[:2], rows[2:])):
         assert float(line[6]) == pytest.approx(np.mean([float(row["bpp"]) for row in part]), abs=1e-4)
         assert float(line[7]) == pytest.approx(np.mean([float(row["PSNR"]) for row in part]), abs=0.01)
-    encoder = Encoder.load(shipped("hard", "encoder"))
+    encoder = Encoder.load(shipped.path("hard", "encoder"))
     assert rows[0]["bytes"] == str(len(codec.compress(Image.open(images / "a.png"), encoder)))
