@@ -51,6 +51,8 @@ def parse_args() -> tuple[Settings, str]:
     add("--batch_size", type=int, default=Settings.batch_size, help="crops a step in each process")
     add("--crop", type=int, default=Settings.crop, help="pixels a side, a multiple of 64")
     add("--lr", type=float, default=Settings.lr, help="peak learning rate")
+    text = "share of the run, at its end, in which the learning rate falls to zero; before it is constant"
+    add("--decay", type=float, default=Settings.decay, help=text)
     add("--val_every", type=int, default=Settings.val_every, help="steps between validations and checkpoints")
     add("--seed", type=int, default=Settings.seed, help="of crops, noise and random weights")
     add("--device", choices=["auto", "cpu", "cuda"], default="auto", help="auto: a GPU if there is one")

@@ -40,6 +40,7 @@ RUNNABLE = {
     "evaluation/compare.py",
     "evaluation/screenshots.py",
     "evaluation/sheet.py",
+    "training/campaign.py",
     "training/profile.py",
     "training/trials.py",
 }  # with `python3 -m`

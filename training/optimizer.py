@@ -129,8 +129,9 @@ def orthogonal(matrices: torch.Tensor) -> torch.Tensor:
 class Optimizer:
     """Muon and Adam as one optimizer, with a group for each of GROUPS that has parameters to train."""
 
-    def __init__(self, module: nn.Module, lr: float):
-        """module: a loss.RateDistortion; lr: the run's peak learning rate."""
+    def __init__(self, module: nn.Module, lr: float, decay: float = 1.0):
+        """module: a loss.RateDistortion; lr, decay: of the run, see settings.Settings."""
+        self.decay = decay
         members = {group.name: [] for group in GROUPS}
         for name, parameter in module.named_parameters():
             if parameter.requires_grad:
@@ -159,7 +160,7 @@ class Optimizer:
     def set_learning_rate(self, progress: float):
         """Give each group its learning rate at `progress` in [0, 1]."""
         for group in self.groups:
-            group["lr"] = group["peak"] * learning_rate(progress)
+            group["lr"] = group["peak"] * learning_rate(progress, self.decay)
 
     def step(self):
         """Clip the gradients that are to be clipped, and move all parameters."""
@@ -184,6 +185,10 @@ class Optimizer:
             part.load_state_dict({"state": theirs["state"], "param_groups": own})
 
 
-def learning_rate(progress: float) -> float:
-    """The share of the peak at `progress` in [0, 1]: a short linear warm-up, then half a cosine."""
-    return min(1, progress / WARM_UP + 0.01) * 0.5 * (1 + math.cos(math.pi * min(progress, 1)))
+def learning_rate(progress: float, decay: float = 1.0) -> float:
+    """The share of the peak at `progress` in [0, 1]: a short linear warm-up, and half a cosine at the end.
+
+    decay: the share of the run that the cosine takes; between both the rate is constant
+    """
+    fallen = min(1, max(0, progress - (1 - decay)) / decay) if decay else 0
+    return min(1, progress / WARM_UP + 0.01) * 0.5 * (1 + math.cos(math.pi * fallen))

@@ -47,7 +47,7 @@ class Run:
         self.settings = settings
         self.model = rate_distortion.to(device, memory_format=torch.channels_last)
         self.average = averaged(self.model)
-        self.optimizer = Optimizer(self.model, settings.lr)
+        self.optimizer = Optimizer(self.model, settings.lr, settings.decay)
         self.step, self.elapsed, self.best = 0, 0.0, math.inf
 
     @classmethod

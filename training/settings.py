@@ -35,6 +35,7 @@ class Settings:
     batch_size: crops of a step in each process
     crop: side of a crop in pixels, a multiple of MULTIPLE
     lr: peak of the learning rate, that of the transforms' convolutions
+    decay: share of the run, at its end, in which the learning rate falls to zero
     val_every: steps between validations and checkpoints
     seed: of crops, noise and random weights
     precision: of the networks, "auto", "float32" or "bfloat16"
@@ -56,6 +57,7 @@ class Settings:
     batch_size: int = 8
     crop: int = 256
     lr: float = 1e-3
+    decay: float = 1.0
     val_every: int = 500
     seed: int = 0
     precision: str = "auto"
@@ -67,6 +69,8 @@ class Settings:
             raise UserError(f"--crop must be a multiple of {MULTIPLE}, at most {drawn.SIDE}")
         if min(self.steps, self.minutes, self.batch_size, self.val_every) <= 0:
             raise UserError("--steps, --minutes, --batch_size and --val_every must be positive")
+        if not 0 <= self.decay <= 1:
+            raise UserError("--decay must be from 0 to 1")
         if self.part == "encoder" and not self.start_from:
             raise UserError("--part=encoder needs --start_from, whose decoder it is for")
         if self.dry_run and self.resume:

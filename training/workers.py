@@ -39,6 +39,10 @@ class Workers:
         dist.all_reduce(values, dist.ReduceOp.MAX)
         return tuple(values.tolist())
 
+    def wait(self):
+        """Go on when all processes are here."""
+        self.most(0.0)
+
     def wrap(self, module: nn.Module) -> nn.Module:
         """The module to train: it averages gradients over all processes."""
         return DistributedDataParallel(module) if self.count > 1 else module

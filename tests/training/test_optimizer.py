@@ -113,3 +113,9 @@ def test_muon_goes_down_a_slope_of_unlike_steepness():
 def test_the_learning_rate_rises_and_falls():
     shares = [optimizer.learning_rate(progress) for progress in (0, 0.01, 0.03, 0.5, 1)]
     assert shares == pytest.approx([0.01, 0.343, 1, 0.5, 0], abs=0.01)
+
+
+def test_the_learning_rate_may_be_constant_before_it_falls():
+    shares = [optimizer.learning_rate(progress, decay=0.2) for progress in (0, 0.03, 0.8, 0.9, 1, 1.1)]
+    assert shares == pytest.approx([0.01, 1, 1, 0.5, 0, 0])
+    assert optimizer.learning_rate(1, decay=0) == 1
