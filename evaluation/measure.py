@@ -174,9 +174,12 @@ def _outcomes(files, plan, jobs) -> Iterator[Measured]:
     spawn = multiprocessing.get_context("spawn")
     # Read by the libraries of the workers when they start.
     os.environ["OMP_NUM_THREADS"] = str(max(1, os.cpu_count() // jobs))
-    with concurrent.futures.ProcessPoolExecutor(jobs, spawn, _start_worker) as pool:
+    pool = concurrent.futures.ProcessPoolExecutor(jobs, spawn, _start_worker)
+    try:
         for outcome in [pool.submit(measure, path, name, plan) for path, name in files]:
             yield outcome.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _start_worker():
@@ -234,8 +237,7 @@ class _Subject:
         """Add the rows of our file and of those of the others that are as large, and their pictures."""
         file, decoded = self._our_file(trial)
         size, label = len(file.data), f"{trial.codec}, {trial.setting}"
-        known = {metric: metrics.measure(metric, decoded, self.image) for metric in metrics.ALWAYS}
-        row = self._row(trial.codec, file, known, decoded)
+        row = self._row(trial.codec, file, lambda metric: metrics.measure(metric, decoded, self.image))
         for metric in AT_SAME_BYTES:
             for name, rival in others.items():
                 row[f"{name} {metric}"] = _rounded(rival.value_at(size, metric), DIGITS[metric])
@@ -264,13 +266,12 @@ class _Subject:
         return rivals.File(trial.setting, data, psnr, encoded - began, ended - encoded), decoded
 
     def _row_of(self, rival, file):
-        known = {metric: rival.value(file, metric) for metric in metrics.ALWAYS}
-        return self._row(rival.codec.name, file, known, rival.decode(file.data))
+        return self._row(rival.codec.name, file, lambda metric: rival.value(file, metric))
 
-    def _row(self, codec_name, file, known, decoded):
-        """A row of a file of a codec; known: metrics.ALWAYS of its picture, to which it adds the others."""
+    def _row(self, codec_name, file, value):
+        """A row of a file of a codec; value: gives a metric of its picture by its name."""
         size = len(file.data)
-        known |= {name: metrics.measure(name, decoded, self.image) for name in self.plan.optional}
+        known = {metric: value(metric) for metric in (*metrics.ALWAYS, *self.plan.optional)}
         return {
             "image": self.measured.name,
             "codec": codec_name,

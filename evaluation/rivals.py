@@ -101,9 +101,9 @@ SUBSAMPLINGS = ("4:4:4", "4:2:0")
 def _avif_codec(tune, speed=6):
     """AVIF as it is tuned for the eye ("iq") or for PSNR ("psnr"); 6 is Pillow's speed."""
     name = f"AVIF (tune={tune})" if speed == 6 else f"AVIF (tune={tune}, speed {speed})"
-    # Quality 100 is without losses and refuses to be tuned; a slow file takes seconds.
-    qualities = tuple(range(100)) if speed == 6 else tuple(range(0, 100, 5))
     curve, write = (5, 15, 25, 35, 45, 55, 65, 75, 85), functools.partial(_avif, tune=tune, speed=speed)
+    # Quality 100 is without losses and refuses to be tuned; a slow file takes seconds.
+    qualities = tuple(range(100)) if speed == 6 else curve
     metric = {"iq": "SSIMULACRA2", "psnr": "PSNR"}[tune]
     return Codec(name, "quality {}, {}", qualities, curve, SUBSAMPLINGS, write, "avif", metric)
 
@@ -233,7 +233,7 @@ class Rival:
         return [at(low), at(high)]
 
     def value(self, file: File, metric: str) -> float | None:
-        """A metric of metrics.ALWAYS of one of its files."""
+        """A metric of one of its files, of metrics.ALWAYS or OPTIONAL."""
         if metric == "PSNR":
             return file.psnr
         if (file, metric) not in self._values:
@@ -253,7 +253,8 @@ class Rival:
     def value_at(self, size: int, metric: str) -> float | None:
         """A metric of metrics.ALWAYS at `size` bytes, or None where it or such a file is not to be had.
 
-        The better of the codec's ways, each interpolated between the two qualities around `size`.
+        The better of the codec's ways, each interpolated between the two qualities around `size`, over the
+        logarithm of the bytes, by which curves are nearly straight.
         """
         values = []
         for way in self.codec.ways:
@@ -262,5 +263,5 @@ class Rival:
             if sizes[0] <= size <= sizes[-1]:
                 known = [self.value(file, metric) for file in files]
                 if None not in known:
-                    values.append(float(np.interp(size, sizes, known)))
+                    values.append(float(np.interp(np.log(size), np.log(sizes), known)))
         return max(values, default=None)

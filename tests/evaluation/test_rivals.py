@@ -96,7 +96,7 @@ def test_slow_avif_is_the_same_at_another_speed(image):
     for name in "avif", "avif-psnr":
         usual, slow = rivals.load(name), rivals.load(f"{name}-slow")
         assert slow.name == usual.name.replace(")", ", speed 3)") and slow.curve == usual.curve
-        assert set(slow.curve) < set(slow.qualities) < set(usual.qualities)
+        assert slow.qualities == slow.curve and set(slow.curve) < set(usual.qualities)
         files = [rivals.Rival(codec, image).file(45, "4:4:4") for codec in (usual, slow)]
         assert files[0].data != files[1].data and files[0].psnr == pytest.approx(files[1].psnr, abs=1)
 
