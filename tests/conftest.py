@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+import codec
 import model
 import quantize
 from coding import modes, tiles
@@ -114,10 +115,17 @@ def build_pair(mode, seed=0):
     return open_pair(*build_files(mode, seed))
 
 
-def golden_form(y, config):
-    """What a golden file keeps of quantized y (h, w, K): integers in [0, 2^B], (D, h, w), or the latents."""
-    if isinstance(config.kind, IntegerLatents):
-        return integers_of(y, config).numpy().astype(np.int16)
+def golden_form(data, decoder):
+    """What is kept of a golden file: integers in [0, 2^B], (D, h, w), or variable mode's latents (h, w, K).
+
+    Where the file keeps all pixels exactly, and so has no latents, it is the pixels.
+    """
+    encoded = codec.unpack(data, decoder)
+    if not encoded.payload:
+        return np.asarray(codec.decompress(data, decoder))
+    y = joined(codec.decode_latents(encoded, decoder)).y
+    if isinstance(decoder.config.kind, IntegerLatents):
+        return integers_of(y, decoder.config).numpy().astype(np.int16)
     return y
 
 

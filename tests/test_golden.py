@@ -1,14 +1,17 @@
-"""Files that were written before decode to the same latents, with any engine."""
+"""Files that were written before decode to the same latents, with any engine of the coder."""
 
 import glob
 import os
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import codec
-from coding import container, engine_c, engine_numba, engine_package, entropy
-from conftest import golden_form, golden_model, joined
+from coding import container, detail, engine_c, engine_numba, engine_package, entropy, modes
+from coding.tiles import STRIDE
+from conftest import ROOT, golden_form, golden_model, joined
+from engines import tiled
 from engines.pair import Decoder
 
 GOLDEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "golden")
@@ -16,11 +19,13 @@ FILES = sorted(glob.glob(os.path.join(GOLDEN, "v1_*.encoded")))
 
 
 def test_the_golden_files_are_there():
-    assert len(FILES) == 9
+    names = [os.path.basename(path).removeprefix("v1_").removesuffix(".encoded") for path in FILES]
+    of_all = [f"{mode}_{name}" for mode in modes.MODES for name in ("rgb", "gray", "pixel", "noise")]
+    assert sorted(names) == sorted([*of_all, "variable_exact", "variable_lowest", "variable_highest"])
 
 
 def golden(path):
-    """Bytes of a golden file and its decoder."""
+    """Bytes of a golden file, and its decoder."""
     with open(path, "rb") as file:
         data = file.read()
     return data, Decoder.load(golden_model(os.path.basename(path).split("_")[1], "decoder"))
@@ -31,24 +36,31 @@ def golden(path):
 def test_golden_file_decodes_to_its_latents(path, engine, monkeypatch):
     monkeypatch.setattr(entropy, "default_engine", lambda: engine)
     data, decoder = golden(path)
-    encoded = container.unpack(data)
-    latents = joined(codec.decode_latents(encoded, decoder))
-    assert np.array_equal(golden_form(latents.y, decoder.config), np.load(path.replace(".encoded", ".npy")))
-    image = codec.decompress(data, decoder)
-    assert image.size == (encoded.metadata.width, encoded.metadata.height)
-    if "noise" in path:
+    assert np.array_equal(golden_form(data, decoder), np.load(path.replace(".encoded", ".npy")))
+    metadata, image = container.unpack(data).metadata, codec.decompress(data, decoder)
+    assert image.size == (metadata.width, metadata.height)
+    if "noise" in path or "exact" in path:
+        noise = np.random.default_rng(0).integers(0, 256, (33, 17, 4), np.uint8)
         assert image.info["icc_profile"] == b"a colour profile"
-        assert np.array_equal(
-            np.asarray(image)[:, :, 3],
-            np.random.default_rng(0).integers(0, 256, (33, 17, 4), np.uint8)[:, :, 3],
-        )
+        assert np.array_equal(np.asarray(image)[:, :, 3], noise[:, :, 3])
 
 
 @pytest.mark.parametrize("path", FILES, ids=os.path.basename)
 def test_what_is_coded_today_is_what_was_coded_then(path):
-    """Coding the golden latents again gives the golden payloads: an encoder's bytes are part of the
-    format."""
+    """Coding the golden latents and details again gives the golden bytes, which are part of the format."""
     data, decoder = golden(path)
     encoded = container.unpack(data)
-    latents = joined(codec.decode_latents(encoded, decoder))
-    assert decoder.coder.encode([latents], encoded.setting.t) == encoded.payload
+    if encoded.payload:
+        latents = joined(codec.decode_latents(encoded, decoder))
+        assert decoder.coder.encode([latents], encoded.setting.t) == encoded.payload
+    if encoded.detail:
+        rows, columns = tiled.shape_of(encoded.metadata)
+        shape, step = (rows * STRIDE, columns * STRIDE, 3), encoded.setting.step
+        assert detail.encode(detail.decode(encoded.detail, [shape], step), step) == encoded.detail
+
+
+def test_the_golden_detail_layer_brings_its_picture_near():
+    data, decoder = golden(os.path.join(GOLDEN, "v1_variable_highest.encoded"))
+    with Image.open(os.path.join(ROOT, "resources", "test_images", "lena.png")) as lena:
+        picture = np.asarray(lena.crop((250, 250, 330, 300)), int)
+    assert np.abs(np.asarray(codec.decompress(data, decoder)) - picture).max() <= 8

@@ -28,9 +28,11 @@ def decoders():
 
 
 def hashes(path, decoders):
-    """Of the quantized latents in a file, and of the payload that they are coded to."""
+    """Of the quantized latents in a file, and of the payload that they are coded to; none without latents."""
     with open(path, "rb") as file:
         encoded = container.unpack(file.read())
+    if not encoded.payload:
+        return []
     coder, t = decoders[encoded.decoder_id].coder, encoded.setting.t
     shape = tuple(-(-side // STRIDE) for side in (encoded.metadata.height, encoded.metadata.width))
     stripes = list(coder.decode(encoded.payload, shape, t))
