@@ -13,10 +13,12 @@ import argparse
 import csv
 import os
 import shutil
+import sys
 
 import cli
 from coding.files import replacing
 from training.loop import train
+from training.run import Diverged
 from training.settings import Settings
 from training.stages import STAGES, Stage
 from training.workers import Workers
@@ -119,11 +121,18 @@ def main():
     earlier = read(args.earlier) if args.earlier else []
     shared = {"data": args.data, "val": args.val, "precision": args.precision}
     try:
-        run(stages, args.output_dir, shared, workers)
+        finished = run(stages, args.output_dir, shared, workers)
+    except Diverged:
+        if workers.first:
+            raise
+        sys.exit(1)  # the first process tells it
     finally:
         if workers.first:
             write(table(stages, args.output_dir, earlier), os.path.join(args.output_dir, TABLE))
         workers.close()
+    if not finished:
+        print("campaign.py: interrupted; the same command goes on", file=sys.stderr)
+        sys.exit(130)
 
 
 if __name__ == "__main__":

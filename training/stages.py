@@ -1,8 +1,9 @@
 """The stages of the long training: what each starts from, and its settings.
 
 Each is a run of `train.py` in a folder of its name; `campaign.py` goes through them. Steps and not minutes
-limit them, so that they end in the same weights however often they are interrupted. On two cores an hour is
-about 2,700 steps of everything with 16 crops of 192, or 3,300 of the encoder alone.
+limit them, so that they end in the same weights however often they are interrupted. Sizes of
+batches are those of each of two processes; two cores take about 2,700 steps of everything an hour, or 3,300
+of the encoder alone.
 """
 
 import dataclasses
