@@ -36,6 +36,8 @@ def parse_args():
     add("--qualities", nargs="+", type=float, default=[1, 3, 5, 7, 9], metavar="Q", help=text)
     text = "codecs to compare with (default: all but the slow)"
     add("--against", nargs="*", type=str.lower, choices=CODECS + SLOW, default=CODECS, help=text)
+    text = "take the other codecs' results over from results.json in this folder, and measure ours alone"
+    add("--others_from", metavar="DIR", help=text)
     add("--output", metavar="DIR", help="write results.json, results.csv and charts to this folder")
     add("--report", metavar="DIR", help="write a page to look at, index.html, and the results to this folder")
     text = "write a blind test of pictures for the eye, index.html, to this folder"
@@ -54,6 +56,8 @@ def parse_args():
         parser.error("--jobs must be at least 1")
     if args.report and args.blind and os.path.realpath(args.report) == os.path.realpath(args.blind):
         parser.error("--report and --blind need folders of their own")
+    if args.others_from and (args.report or args.blind):
+        parser.error("--report and --blind show pictures of the other codecs, which --others_from has not")
     return args
 
 
@@ -61,6 +65,7 @@ def main():
     args = parse_args()
     from evaluation import blind, charts, images, measure, metrics, report, results, rivals, tables
 
+    known = results.read(args.others_from) if args.others_from else None
     files, device = images.find(args.images), cli.pick_device(args.device)
     # Before the long work, since it can fail.
     for folder in filter(None, (args.output, args.report, args.blind)):
@@ -69,13 +74,13 @@ def main():
     if not trials:
         raise UserError("none of the modes has a model for the tunes")
     shown = measure.to_be_shown(trials) if args.report or args.blind else []
-    against = rivals.available(args.against)
+    against = [] if known else rivals.available(args.against)
     if args.blind and not against:
         raise UserError("--blind needs a codec to compare with")
     plan = measure.Plan(trials, against, shown, device, metrics.installed())
     measured = measure.measure_all(files, plan, args.jobs)
 
-    found = results.collect(measured, trials)
+    found = results.collect(measured, trials, known)
     tables.show_all(found, trials)
     if args.csv:
         results.write_csv([tables.text(row) for row in tables.our_rows(found, trials)], args.csv)

@@ -65,7 +65,7 @@ def measure(files: Files) -> dict:
     size = os.path.getsize(files.encoded)
     decoded = picture.pixels(reading.read(files.decoded))
     original = picture.pixels(reading.read(files.original)).convert(decoded.mode)
-    jpeg = rivals.Rival(rivals.CODECS["jpeg"], original).value_at(size, "PSNR")
+    jpeg = rivals.Rival(rivals.CODECS["jpeg"], original).psnr_at(size)
     return {
         "image": os.path.basename(files.original),
         "mode": header.setting.mode.name,

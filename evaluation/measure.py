@@ -28,7 +28,6 @@ from pictures import picture, reading
 THUMBNAIL = 128  # pixels
 MOST_SHOWN = 3  # qualities that a page has pictures of
 DIGITS = {"PSNR": 4, "MS-SSIM": 6, "SSIMULACRA2": 4, "Butteraugli": 6, "LPIPS": 5}
-AT_SAME_BYTES = ("PSNR", "SSIMULACRA2")  # what rows of ours have of other codecs, by interpolation
 
 logger = logging.getLogger(__name__)
 
@@ -234,15 +233,16 @@ class _Subject:
         return others
 
     def measure_ours(self, trial, others):
-        """Add the rows of our file and of those of the others that are as large, and their pictures."""
+        """Add the row of our file; where it is shown, also those of the others' as large, and the pictures.
+
+        Modes of one rate have no curve, and are compared with files of their size in any case.
+        """
         file, decoded = self._our_file(trial)
         size, label = len(file.data), f"{trial.codec}, {trial.setting}"
         row = self._row(trial.codec, file, lambda metric: metrics.measure(metric, decoded, self.image))
-        for metric in AT_SAME_BYTES:
-            for name, rival in others.items():
-                row[f"{name} {metric}"] = _rounded(rival.value_at(size, metric), DIGITS[metric])
         self.measured.rows.append(row)
-
+        if trial not in self.plan.shown and trial.quality is not None:
+            return
         nearest = {name: rival.nearest(size) for name, rival in others.items()}
         for name, other_file in nearest.items():
             row = self._row_of(others[name], other_file)

@@ -159,6 +159,19 @@ def bd_rate(anchor: list, test: list) -> float | None:
     )
 
 
+def quality_at(curve: list, rate: float) -> float | None:
+    """The quality of a codec at a rate, by a monotone cubic over the logarithm of the rate, as of `bd_rate`.
+
+    curve: (rate, quality), both rising; None outside of it
+    """
+    if len(curve) < 2 or not curve[0][0] <= rate <= curve[-1][0]:
+        return None
+    from scipy.interpolate import PchipInterpolator
+
+    rates, qualities = zip(*curve)
+    return float(PchipInterpolator(np.log(rates), qualities)(math.log(rate)))
+
+
 def _tensor(image):
     """Pixels float32 (1, C, H, W) in [0, 255]."""
     import torch

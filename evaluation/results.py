@@ -1,9 +1,9 @@
 """The results of `evaluate.py`: rows as they are measured, written and read, and what is computed from them.
 
 A row is a dict with a file's image, codec, setting, bytes, bpp, PSNR in dB, MS-SSIM, SSIMULACRA2, Butteraugli
-and LPIPS (None where they are not known), "encode s" and "decode s"; rows of ours also have PSNR and
-SSIMULACRA2 of other codecs at the same bytes, by interpolation; rows of files that were made to be as large
-as one of ours name it in "same bytes as".
+and LPIPS (None where they are not known), "encode s" and "decode s". Rows of ours also have PSNR and
+SSIMULACRA2 of other codecs at the same bytes, from their curves; rows of files that were made to be as large
+as one of ours, to be shown, name it in "same bytes as".
 """
 
 import csv
@@ -11,25 +11,60 @@ import json
 import math
 import os
 
+from coding.errors import UserError
 from coding.files import replacing
 from evaluation import metrics, versions
 
+AT_SAME_BYTES = {"PSNR": 4, "SSIMULACRA2": 4}  # what rows of ours have of other codecs, and its digits
 
-def collect(measured: list, trials: list) -> dict:
+
+def collect(measured: list, trials: list, known: dict | None = None) -> dict:
     """The results, for JSON.
 
     measured: measure.Measured of each image
     trials: measure.Trial of each of ours
+    known: results whose rows of the other codecs are taken over
 
-    Returns a dict of images (name, width, height), ours (names of codecs), versions, rows and bd_rate.
+    Returns a dict of images (name, width, height), ours (names of codecs), versions, rows and bd_rate. Raises
+    UserError where one of the images is not among those of `known`.
     """
     results = {
         "images": [{"name": one.name, "width": one.width, "height": one.height} for one in measured],
         "ours": list(dict.fromkeys(trial.codec for trial in trials)),
-        "versions": versions.of(versions.ENCODERS),
+        "versions": known["versions"] if known else versions.of(versions.ENCODERS),
         "rows": [row for one in measured for row in one.rows],
     }
+    if known:
+        results["rows"] = _of_others(known, results["images"]) + results["rows"]
+    _add_values_at_same_bytes(results)
     return results | {"bd_rate": bd_rates(results)}
+
+
+def _of_others(known, images):
+    """The rows of other codecs' own settings for the images; raises UserError where one is not known."""
+    for image in images:
+        if image not in known["images"]:
+            raise UserError(f"{image['name']}: the results that are to be taken over do not have it")
+    names = {image["name"] for image in images}
+    return [
+        row
+        for row in known["rows"]
+        if row["codec"] not in known["ours"] and row["same bytes as"] is None and row["image"] in names
+    ]
+
+
+def _add_values_at_same_bytes(results):
+    """Give rows of ours AT_SAME_BYTES of the other codecs, each at its best by that metric, or None."""
+    ours = [row for row in results["rows"] if row["codec"] in results["ours"]]
+    others = [codec for codec in codecs(results) if codec not in results["ours"]]
+    for image in {row["image"] for row in ours}:
+        for codec in others:
+            for metric, digits in AT_SAME_BYTES.items():
+                its_curve = curve(results, codec, image, metric)
+                for row in ours:
+                    if row["image"] == image:
+                        value = metrics.quality_at(its_curve, row["bpp"])
+                        row[f"{codec} {metric}"] = None if value is None else round(value, digits)
 
 
 def codecs(results: dict) -> list[str]:

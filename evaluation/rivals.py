@@ -101,7 +101,7 @@ SUBSAMPLINGS = ("4:4:4", "4:2:0")
 def _avif_codec(tune, speed=6):
     """AVIF as it is tuned for the eye ("iq") or for PSNR ("psnr"); 6 is Pillow's speed."""
     name = f"AVIF (tune={tune})" if speed == 6 else f"AVIF (tune={tune}, speed {speed})"
-    curve, write = (5, 15, 25, 35, 45, 55, 65, 75, 85), functools.partial(_avif, tune=tune, speed=speed)
+    curve, write = (0, 5, 15, 25, 35, 45, 55, 65, 75, 85), functools.partial(_avif, tune=tune, speed=speed)
     # Quality 100 is without losses and refuses to be tuned; a slow file takes seconds.
     qualities = tuple(range(100)) if speed == 6 else curve
     metric = {"iq": "SSIMULACRA2", "psnr": "PSNR"}[tune]
@@ -113,7 +113,7 @@ CODECS = {
         "JPEG",
         "quality {}, {}",
         tuple(range(1, 96)),
-        (5, 10, 15, 20, 30, 40, 50, 60, 70, 80, 90, 95),
+        (1, 5, 10, 15, 20, 30, 40, 50, 60, 70, 80, 90, 95),
         SUBSAMPLINGS,
         jpeg,
     ),
@@ -250,18 +250,15 @@ class Rival:
         metric = "PSNR" if self.value(nearest[0], self.codec.metric) is None else self.codec.metric
         return max(nearest, key=lambda file: self.value(file, metric))
 
-    def value_at(self, size: int, metric: str) -> float | None:
-        """A metric of metrics.ALWAYS at `size` bytes, or None where it or such a file is not to be had.
+    def psnr_at(self, size: int) -> float | None:
+        """PSNR in dB at `size` bytes, or None where such a file is not to be had.
 
-        The better of the codec's ways, each interpolated between the two qualities around `size`, over the
-        logarithm of the bytes, by which curves are nearly straight.
+        The better of the codec's ways, each interpolated between the two qualities around `size`.
         """
         values = []
         for way in self.codec.ways:
             files = self._around(size, way)
             sizes = [len(file.data) for file in files]
             if sizes[0] <= size <= sizes[-1]:
-                known = [self.value(file, metric) for file in files]
-                if None not in known:
-                    values.append(float(np.interp(np.log(size), np.log(sizes), known)))
+                values.append(float(np.interp(size, sizes, [file.psnr for file in files])))
         return max(values, default=None)

@@ -6,6 +6,7 @@ import math
 import pytest
 from PIL import Image
 
+from coding.errors import UserError
 from evaluation import charts, measure, metrics, results, tables
 
 
@@ -117,6 +118,31 @@ def test_a_mean_is_over_all_images_at_one_setting(found):
     assert results.curve(found, "variable")[0] == pytest.approx((0.15, 23.0))
     found["rows"] = [r for r in found["rows"] if (r["image"], r["setting"]) != ("b.png", "quality 1")]
     assert results.curve(found, "variable")[0] == pytest.approx((0.3, 26.0))
+
+
+def test_results_of_other_codecs_are_taken_over(found):
+    def collect(image):
+        rows = [row(image, "variable", "quality 1", 0.3, 30.0)]
+        return results.collect(
+            [measure.Measured(image, 10, 10, rows)], [measure.Trial("variable", 1.0, 0)], found
+        )
+
+    again = collect("b.png")
+    jpeg = [r for r in again["rows"] if r["codec"] == "JPEG"]
+    assert again["ours"] == ["variable"] and again["versions"] == found["versions"]
+    assert [(r["image"], r["setting"]) for r in jpeg] == [("b.png", f"quality {n}") for n in (1, 2, 3, 4, 5)]
+    # Its PSNR rises by 3 dB each time that its bytes double from 0.2 bpp, where it is 23 dB.
+    assert again["rows"][-1]["JPEG PSNR"] == pytest.approx(23 + 3 * math.log2(1.5), abs=0.001)
+    with pytest.raises(UserError, match=r"c\.png"):
+        collect("c.png")
+
+
+def test_a_quality_at_a_rate_is_on_the_curve_and_nowhere_beyond_it():
+    curve = [(0.1, 20.0), (0.2, 23.0), (0.4, 26.0)]
+    assert [metrics.quality_at(curve, rate) for rate in (0.1, 0.2, 0.4)] == pytest.approx([20, 23, 26])
+    assert 23 < metrics.quality_at(curve, 0.3) < 26
+    assert metrics.quality_at(curve, 0.09) is metrics.quality_at(curve, 0.41) is None
+    assert metrics.quality_at(curve[:1], 0.1) is None
 
 
 def test_what_is_written_is_read_again(found, tmp_path):
