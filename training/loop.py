@@ -19,7 +19,7 @@ from networks.precision import has_bfloat16
 from training import data, drawn
 from training.export import export, keep_decoder
 from training.log import Bar, Interval, RunLog
-from training.loss import distortion, evaluate
+from training.loss import distortion, means, measure
 from training.optimizer import Optimizer
 from training.run import Diverged, Run, read_checkpoint
 from training.settings import MULTIPLE, Settings
@@ -47,8 +47,10 @@ def train(settings: Settings, workers: Workers) -> bool:
         if workers.first and settings.part == "encoder":
             keep_decoder(settings)
     log = RunLog(settings.output_dir, run.step) if workers.first else None
-    if workers.first and run.step == 0:
-        log.write(run.step, validate(run, held_out))
+    if run.step == 0:
+        row = validate(run, held_out, workers)
+        if workers.first:
+            log.write(run.step, row)
     with Interrupt() as interrupt:
         finished = take_steps(run, crops, held_out, log, workers, interrupt)
     if workers.first and finished:
@@ -87,17 +89,18 @@ def take_steps(
         due = run.step % settings.val_every == 0 or progress >= 1
         bar.update(run.step * batch, progress)
         if due or interrupted or len(interval) % STEPS_OF_BAR == 0:
-            means = interval.means(STEPS_OF_BAR)  # for which alone the device is waited for
-            is_good = math.isfinite(sum(means)) and (
+            latest = interval.means(STEPS_OF_BAR)  # for which alone the device is waited for
+            is_good = math.isfinite(sum(latest)) and (
                 not (due or interrupted) or can_be_saved(run, x, bfloat16)
             )
             if workers.most(not is_good)[0]:
                 bar.close()
                 raise Diverged(run)
-            bar.tell(*means)
-        if due and workers.first:
-            trained = interval.row(run.step, run.elapsed, batch, settings.lambda_)
-            log.write(run.step, trained | validate(run, held_out))
+            bar.tell(*latest)
+        if due:
+            row = validate(run, held_out, workers)
+            if workers.first:
+                log.write(run.step, interval.row(run.step, run.elapsed, batch, settings.lambda_) | row)
         if (due or interrupted) and workers.first:
             run.save()
         if due:
@@ -166,22 +169,25 @@ def train_step(
     return bpp.detach(), mse.detach()
 
 
-def validate(run: Run, held_out: list[np.ndarray]) -> dict[str, float]:
+def validate(run: Run, held_out: list[np.ndarray], workers: Workers) -> dict[str, float]:
     """Measure the average of the weights, and keep it in best.pt if it is the best so far.
 
-    run: the run, whose `best` follows
-    held_out: images uint8 (H, W, 3), or none
+    run: the run, whose `best` follows in the first process
+    held_out: images uint8 (H, W, 3), or none, of which each process measures its share
 
     Returns fields of the log.
     """
     row = {"minutes": run.elapsed / 60, "learning_rate": run.optimizer.groups[0]["lr"]}
     if not held_out:
         return row
-    bpp, psnr = evaluate(run.average.module, held_out, next(run.model.parameters()).device)
+    share = held_out[workers.rank :: workers.count]
+    measured = workers.gather(measure(run.average.module, share, workers.device))
+    bpp, psnr = means(run.model.config.mode, measured)
     loss = distortion(10 ** (-psnr / 10), run.settings.lambda_) + bpp
-    with contextlib.suppress(OSError):  # a terminal that has gone ends no run
-        tqdm.write(f"step {run.step}: val {bpp:.4f} bpp {psnr:.3f} dB, loss {loss:.4f}")
-        sys.stdout.flush()
-    if loss < run.best:
-        run.save_best(loss)
+    if workers.first:
+        with contextlib.suppress(OSError):  # a terminal that has gone ends no run
+            tqdm.write(f"step {run.step}: val {bpp:.4f} bpp {psnr:.3f} dB, loss {loss:.4f}")
+            sys.stdout.flush()
+        if loss < run.best:
+            run.save_best(loss)
     return row | {"val_bpp": bpp, "val_psnr": psnr, "val_loss": loss}

@@ -146,11 +146,25 @@ def evaluate(
     In hard and soft mode the PSNR is the mean of the images'. In variable mode it is that of the mean squared
     error over images and rates, weighted as in training, as are the bits.
     """
-    mode, bpps, mses = rate_distortion.config.mode, [], []
-    for rate in whole_rates(mode):
-        for bpp, mse in at_rate(rate_distortion, images, rate, device):
-            bpps.append(bpp * 2**-rate)
-            mses.append(mse * 2**rate)
+    return means(rate_distortion.config.mode, measure(rate_distortion, images, device))
+
+
+def measure(
+    rate_distortion: RateDistortion,
+    images: list[np.ndarray],
+    device: torch.device | str = "cpu",
+) -> list[tuple[float, float]]:
+    """Weighted bits per pixel and squared error of each image at each whole rate, of which `means` are."""
+    return [
+        (bpp * 2**-rate, mse * 2**rate)
+        for rate in whole_rates(rate_distortion.config.mode)
+        for bpp, mse in at_rate(rate_distortion, images, rate, device)
+    ]
+
+
+def means(mode: Mode, measured: list[tuple[float, float]]) -> tuple[float, float]:
+    """The means of what `measure` gave, see `evaluate`."""
+    bpps, mses = zip(*measured)
     if not mode.is_fixed:
         mses = [statistics.mean(mses)]
     return statistics.mean(bpps), statistics.mean(psnr(mse) for mse in mses)

@@ -43,6 +43,14 @@ class Workers:
         """Go on when all processes are here."""
         self.most(0.0)
 
+    def gather(self, values: list) -> list:
+        """The values of all processes in one list, the same in each of them."""
+        if self.count == 1:
+            return values
+        lists = [None] * self.count
+        dist.all_gather_object(lists, values)
+        return [value for each in lists for value in each]
+
     def wrap(self, module: nn.Module) -> nn.Module:
         """The module to train: it averages gradients over all processes."""
         return DistributedDataParallel(module) if self.count > 1 else module

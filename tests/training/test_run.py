@@ -13,6 +13,7 @@ from conftest import ROOT, build_transforms
 from training import loop, loss
 from training.run import Run, read_checkpoint
 from training.settings import Settings
+from training.workers import Workers
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def test_a_report_that_cannot_be_printed_ends_no_run(run, photo, monkeypatch):
         raise BrokenPipeError
 
     monkeypatch.setattr("tqdm.tqdm.write", fail)
-    row = loop.validate(run, [photo.repeat(2, 0).repeat(2, 1)])
+    row = loop.validate(run, [photo.repeat(2, 0).repeat(2, 1)], Workers("cpu"))
     assert row["val_loss"] == run.best < math.inf and os.path.exists(run.settings.path("best.pt"))
 
 

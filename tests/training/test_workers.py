@@ -12,9 +12,10 @@ from conftest import ROOT, build_transforms
 from training import workers
 
 
-def test_processes_average_their_gradients_and_stop_together(tmp_path):
+def test_processes_average_their_gradients_measure_shares_and_stop_together(tmp_path):
     code = """
 import math, sys, types, torch
+import numpy as np
 sys.path.insert(0, "tests")
 from conftest import build_transforms
 from training import loop, loss, optimizer, run, settings, workers
@@ -24,6 +25,13 @@ both = optimizer.Optimizer(network.module, 1e-3)
 torch.manual_seed(processes.rank)
 loop.train_step(network, both, torch.rand(2, 3, 64, 64), 0.01, progress=0.5)
 torch.save(network.module.synthesis.state_dict(), f"{sys.argv[1]}/{processes.rank}.pt")
+
+images = list(np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8))
+asked = settings.Settings(["photos"], "soft", output_dir=sys.argv[1])
+measured = run.Run(asked, loss.RateDistortion(loss.Networks(*build_transforms("soft"))), processes.device)
+row, alone = loop.validate(measured, images, processes), loss.evaluate(measured.average.module, images)
+assert abs(row["val_bpp"] - alone[0]) + abs(row["val_psnr"] - alone[1]) < 1e-6
+assert (measured.best == row["val_loss"]) == processes.first
 
 asked = settings.Settings(["photos"], "soft", output_dir=sys.argv[1], val_every=1, precision="float32")
 training = run.Run(asked, loss.RateDistortion(loss.Networks(*build_transforms("soft"))), processes.device)
