@@ -266,7 +266,7 @@ def test_a_run_that_diverges_at_once_is_to_be_started_again(tmp_path, photos):
 
 def test_a_model_whose_loss_was_never_finite_is_not_exported(tmp_path, photos):
     args = options(photos, tmp_path, *SOFT, "--val", photos, "--steps=1")
-    with mock.patch("training.loop.evaluate", return_value=(math.nan, 30.0)):
+    with mock.patch("training.loop.means", return_value=(math.nan, 30.0)):
         assert "not finite" in refused(call(*args))
     assert not list(tmp_path.glob("*.model")) and not (tmp_path / "best.pt").exists()
 
