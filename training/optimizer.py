@@ -9,6 +9,7 @@ import functools
 import math
 
 import torch
+import torch.distributed as dist
 from torch import nn
 
 WARM_UP = 0.03  # of the run
@@ -88,10 +89,10 @@ class Muon(torch.optim.Optimizer):
             for parameter, momentum in zip(parameters, momenta):
                 shape = len(parameter), parameter[0].numel()
                 shapes.setdefault(shape, []).append((parameter, momentum))
+            stacks = [torch.stack([step.reshape(shape) for _, step in shapes[shape]]) for shape in shapes]
             moved, steps = [], []
-            for (rows, columns), pairs in shapes.items():
-                directions = orthogonal(torch.stack([step.reshape(rows, columns) for _, step in pairs]))
-                directions = directions * (0.2 * math.sqrt(max(rows, columns)))
+            for (shape, pairs), directions in zip(shapes.items(), in_shares(stacks)):
+                directions = directions.float() * (0.2 * math.sqrt(max(shape)))
                 moved += [parameter for parameter, _ in pairs]
                 steps += [step.view(parameter.shape) for (parameter, _), step in zip(pairs, directions)]
             torch._foreach_add_(steps, moved, alpha=WEIGHT_DECAY)
@@ -110,7 +111,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrices: torch.Tensor) -> torch.Tensor:
-    """Matrices (n, rows, columns) with all singular values brought near one, float32.
+    """Matrices (n, rows, columns), float32, with all singular values brought near one, bfloat16.
 
     By Newton and Schulz's iteration, with the coefficients of Jordan et al., in bfloat16: the values need no
     more digits.
@@ -123,7 +124,28 @@ def orthogonal(matrices: torch.Tensor) -> torch.Tensor:
         square = x @ x.mT
         polynomial = torch.baddbmm(square, square, square, beta=-4.7750, alpha=2.0315)
         x = torch.baddbmm(x, polynomial, x, beta=3.4445)
-    return (x.mT if tall else x).float()
+    return x.mT if tall else x
+
+
+def in_shares(stacks: list[torch.Tensor]) -> list[torch.Tensor]:
+    """`orthogonal` of each of the stacks, of whose matrices every process that trains does its share."""
+    if not dist.is_initialized():
+        return [orthogonal(stack) for stack in stacks]
+    own, count = dist.get_rank(), dist.get_world_size()
+    directions = [torch.empty_like(stack, dtype=torch.bfloat16) for stack in stacks]
+
+    def share(tensors, rank):  # begins elsewhere in each stack, since many have one matrix
+        return [tensor[(rank + number) % count :: count] for number, tensor in enumerate(tensors)]
+
+    done = torch.cat([orthogonal(matrices).flatten() for matrices in share(stacks, own)])
+    for rank in range(count):
+        parts = share(directions, rank)
+        sizes = [part.numel() for part in parts]
+        values = done if rank == own else done.new_empty(sum(sizes))
+        dist.broadcast(values.view(torch.uint8), rank)  # not every backend knows bfloat16
+        for part, value in zip(parts, values.split(sizes)):
+            part.copy_(value.view(part.shape))
+    return directions
 
 
 class Optimizer:

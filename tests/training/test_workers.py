@@ -12,7 +12,7 @@ from conftest import ROOT, build_transforms
 from training import workers
 
 
-def test_processes_average_their_gradients_measure_shares_and_stop_together(tmp_path):
+def test_processes_average_their_gradients_share_work_and_stop_together(tmp_path):
     code = """
 import math, sys, types, torch
 import numpy as np
@@ -26,9 +26,14 @@ torch.manual_seed(processes.rank)
 loop.train_step(network, both, torch.rand(2, 3, 64, 64), 0.01, progress=0.5)
 torch.save(network.module.synthesis.state_dict(), f"{sys.argv[1]}/{processes.rank}.pt")
 
+torch.manual_seed(0)
+stacks = [torch.randn(3, 16, 32), torch.randn(1, 64, 20), torch.randn(2, 24, 24)]
+assert all(map(torch.equal, optimizer.in_shares(stacks), map(optimizer.orthogonal, stacks)))
+
 images = list(np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8))
 asked = settings.Settings(["photos"], "soft", output_dir=sys.argv[1])
 measured = run.Run(asked, loss.RateDistortion(loss.Networks(*build_transforms("soft"))), processes.device)
+measured.advance(1.0)
 row, alone = loop.validate(measured, images, processes), loss.evaluate(measured.average.module, images)
 assert abs(row["val_bpp"] - alone[0]) + abs(row["val_psnr"] - alone[1]) < 1e-6
 assert (measured.best == row["val_loss"]) == processes.first
