@@ -170,7 +170,7 @@ def train_step(
 
 
 def validate(run: Run, held_out: list[np.ndarray], workers: Workers) -> dict[str, float]:
-    """Measure the average of the weights, and keep it in best.pt if it is the best so far.
+    """Measure the average of the weights, and keep it in best.pt if it is the best after a step.
 
     run: the run, whose `best` follows in the first process
     held_out: images uint8 (H, W, 3), or none, of which each process measures its share
@@ -188,6 +188,6 @@ def validate(run: Run, held_out: list[np.ndarray], workers: Workers) -> dict[str
         with contextlib.suppress(OSError):  # a terminal that has gone ends no run
             tqdm.write(f"step {run.step}: val {bpp:.4f} bpp {psnr:.3f} dB, loss {loss:.4f}")
             sys.stdout.flush()
-        if loss < run.best:
+        if run.step and loss < run.best:
             run.save_best(loss)
     return row | {"val_bpp": bpp, "val_psnr": psnr, "val_loss": loss}

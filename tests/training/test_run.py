@@ -63,6 +63,12 @@ def test_a_report_that_cannot_be_printed_ends_no_run(run, photo, monkeypatch):
     assert row["val_loss"] == run.best < math.inf and os.path.exists(run.settings.path("best.pt"))
 
 
+def test_the_start_is_measured_and_never_the_best(run, photo):
+    run.step = 0
+    row = loop.validate(run, [photo.repeat(2, 0).repeat(2, 1)], Workers("cpu"))
+    assert row["val_loss"] < run.best == math.inf and not os.path.exists(run.settings.path("best.pt"))
+
+
 def test_a_full_disk_leaves_the_checkpoint_that_was_there(tmp_path):
     path = tmp_path / "last.pt"
     path.write_bytes(b"old")
