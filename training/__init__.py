@@ -11,4 +11,6 @@ loop.py       the steps, from top to bottom
 export.py     trained weights to files
 log.py        what a run tells
 workers.py    the processes of torchrun, and signals
+
+Commands: campaign.py with stages.py and progress.py, the long training; trials.py; profile.py
 """

@@ -2,30 +2,31 @@
 
     python3 -m training.campaign --data photos/ --val held_out/ --output_dir runs/campaign
     OMP_NUM_THREADS=1 torchrun --nproc-per-node 2 -m training.campaign --data photos/ --val held_out/
-    python3 -m training.campaign --data photos/ --val held_out/ --first steady_12h --earlier docs/campaign.csv
+    python3 -m training.campaign --data photos/ --val held_out/ --first larger --earlier docs/campaign.csv
 
 Ctrl-C ends it, and the same command goes on, bit for bit. campaign.csv in --output_dir has a row for each
-validation, with the hours and the crops of the whole campaign so far. On a machine without its checkpoints
---first names the stage to begin with, from the shipped weights, and --earlier the table to go on with.
+validation, with the hours and the crops of the whole campaign so far; campaign.png is its picture. On a
+machine without its checkpoints --first names the stage to begin with, from the shipped weights, and --earlier
+the table to go on with.
 """
 
 import argparse
-import csv
 import os
 import shutil
 import sys
 
 import cli
+from coding.errors import UserError
 from coding.files import replacing
 from training.loop import train
+from training.progress import draw, read_table, table, write
 from training.run import Diverged
 from training.settings import Settings
 from training.stages import STAGES, Stage
 from training.workers import Workers
 
-TABLE = "campaign.csv"
+TABLE, PICTURE = "campaign.csv", "campaign.png"
 RUN_FILES = ("log.csv", "best.pt", "last.pt")  # of a run that another stage goes on with
-MEASURED = ("learning_rate", "val_bpp", "val_psnr", "val_loss")  # columns of both tables
 
 
 def parse_args() -> argparse.Namespace:
@@ -59,8 +60,6 @@ def settings_of(stage: Stage, output_dir: str, shared: dict) -> Settings:
 
 def take_over(settings: Settings):
     """Give the run in `start_from` to the folder of a stage that goes on with it; raises OSError."""
-    if os.path.exists(settings.path("last.pt")):
-        return
     os.makedirs(settings.output_dir, exist_ok=True)
     for name in RUN_FILES:
         with replacing(settings.path(name)) as temporary:
@@ -73,7 +72,7 @@ def run(stages: list[Stage], output_dir: str, shared: dict, workers: Workers) ->
         settings = settings_of(stage, output_dir, shared)
         if os.path.exists(settings.path("encoder.model")):  # which a run writes last
             continue
-        if stage.continues and workers.first:
+        if stage.continues and workers.first and not os.path.exists(settings.path("last.pt")):
             take_over(settings)
         workers.wait()
         if not train(settings, workers):
@@ -82,54 +81,31 @@ def run(stages: list[Stage], output_dir: str, shared: dict, workers: Workers) ->
     return True
 
 
-def table(stages: list[Stage], output_dir: str, earlier: list[dict]) -> list[dict]:
-    """Rows of all validations after the first step: those of `earlier`, and then those of the stages."""
-    rows, logs = list(earlier), {}
-    hours, crops = (float(rows[-1][name]) if rows else 0.0 for name in ("hours", "crops"))
-    for stage in stages:
-        path = os.path.join(output_dir, stage.name, "log.csv")
-        if not os.path.exists(path):
-            break
-        log = logs[stage.name] = read(path)
-        first = len(logs[stage.before]) if stage.continues else 1
-        for last, row in zip(log[first - 1 :], log[first:]):
-            minutes = float(row["minutes"]) - float(last["minutes"])
-            hours += minutes / 60
-            crops += 60 * minutes * float(row["crops_per_second"])
-            counts = {"step": row["step"], "hours": f"{hours:.3f}", "crops": f"{crops:.0f}"}
-            rows.append({"stage": stage.name} | counts | {name: row[name] for name in MEASURED})
-    return rows
-
-
-def read(path: str) -> list[dict]:
-    """The rows of a table; raises OSError."""
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def write(rows: list[dict], path: str):
-    """Write the table; raises OSError."""
-    with replacing(path) as temporary, open(temporary, "w", newline="") as file:
-        writer = csv.DictWriter(file, ["stage", "step", "hours", "crops", *MEASURED])
-        writer.writeheader()
-        writer.writerows(rows)
-
-
 def main():
-    args, workers = parse_args(), Workers(cli.pick_device("auto"))
+    args = parse_args()
+    path = os.path.join(args.output_dir, TABLE)
+    if args.earlier and os.path.realpath(args.earlier) == os.path.realpath(path):
+        raise UserError(f"{path}: --earlier is the table of --output_dir; choose another folder")
+    earlier = read_table(args.earlier) if args.earlier else []
+    marked = read_table(path) if os.path.exists(path) else []
     stages = stages_from(args.first)
-    earlier = read(args.earlier) if args.earlier else []
     shared = {"data": args.data, "val": args.val, "precision": args.precision}
+    workers, finished, diverged = Workers(cli.pick_device("auto")), False, None
     try:
         finished = run(stages, args.output_dir, shared, workers)
-    except Diverged:
+    except Diverged as error:
+        diverged = error
+    if workers.first:
+        rows = table(stages, args.output_dir, earlier, marked)
+        write(rows, path)
+        if rows:
+            draw(rows, os.path.join(args.output_dir, PICTURE))
+    workers.wait()  # torchrun ends all when one is gone
+    workers.close()
+    if diverged:
         if workers.first:
-            raise
+            raise diverged
         sys.exit(1)  # the first process tells it
-    finally:
-        if workers.first:
-            write(table(stages, args.output_dir, earlier), os.path.join(args.output_dir, TABLE))
-        workers.close()
     if not finished:
         print("campaign.py: interrupted; the same command goes on", file=sys.stderr)
         sys.exit(130)

@@ -35,26 +35,20 @@ class Stage:
         return os.path.join(output_dir, self.before)
 
 
-VARIABLE = {"quantize_mode": "variable", "batch_size": 8, "crop": 192}
+VARIABLE = {"quantize_mode": "variable", "batch_size": 8, "crop": 192, "lr": 7e-4}
 LARGE = VARIABLE | {"batch_size": 4, "crop": 256}
 WIDE = VARIABLE | {"batch_size": 2, "crop": 384}
-STEADY = {"decay": 0.0}  # a constant rate, from which short branches show what has been reached
-ENCODER = {"part": "encoder"}
+# At a constant rate, since the end is far away; validation takes half a minute.
+STEADY = {"decay": 0.0, "val_every": 1000}
+ENCODER = {"part": "encoder", "lr": 1e-3}
 DECODER = {"part": "decoder", "lr": 5e-4}
 SOFT = {"quantize_mode": "soft", "batch_size": 8, "crop": 192, "lr": 4e-4}
 HARD = SOFT | {"quantize_mode": "hard"}
 
 STAGES = (
-    # The entropy model sees the noise again that its last stage did without.
-    Stage("entropy", VARIABLE | {"part": "entropy", "steps": 500}),
-    Stage("steady_6h", VARIABLE | STEADY | {"steps": 16_000}, "entropy"),
-    Stage("branch_6h", LARGE | {"steps": 17_500, "decay": 0.09}, "steady_6h", continues=True),
-    Stage("branch_6h_decoder", LARGE | DECODER | {"steps": 1_000}, "branch_6h"),
-    Stage("steady_12h", VARIABLE | STEADY | {"steps": 32_000}, "steady_6h", continues=True),
-    Stage("branch_12h", LARGE | {"steps": 33_500, "decay": 0.045}, "steady_12h", continues=True),
-    Stage("branch_12h_decoder", LARGE | DECODER | {"steps": 1_000}, "branch_12h"),
-    Stage("steady_20h", LARGE | STEADY | {"steps": 52_000}, "steady_12h", continues=True),
-    Stage("decay", WIDE | {"steps": 62_000, "decay": 0.16}, "steady_20h", continues=True),
+    Stage("steady", VARIABLE | STEADY | {"steps": 36_000}),
+    Stage("larger", LARGE | STEADY | {"steps": 50_000}, "steady", continues=True),
+    Stage("decay", WIDE | {"steps": 60_000, "decay": 0.16}, "larger", continues=True),
     Stage("decoder", LARGE | DECODER | {"steps": 2_000}, "decay"),
     # The encoders once more, for the decoder that is final now.
     Stage("encoder", VARIABLE | ENCODER | {"steps": 3_000}, "decoder"),

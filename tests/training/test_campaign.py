@@ -11,7 +11,7 @@ from calls import call
 from photos import write_photos
 
 from engines.pair import Decoder, Encoder
-from training import campaign, stages
+from training import campaign, progress, stages
 from training.stages import Stage
 
 SMALL = {"quantize_mode": "soft", "batch_size": 2, "crop": 64, "val_every": 1, "lr": 1e-4}
@@ -37,13 +37,13 @@ def finished(tmp_path_factory, photos):
 
 
 def run(folder, photos, some, *more):
-    arguments = "--data", photos, "--val", photos, "--output_dir", folder, "--first", some[0].name, *more
+    arguments = "--data", photos, "--val", photos, "--output_dir", folder, *more
     with graphs.borrowed(), mock.patch.object(campaign, "STAGES", tuple(some)):
         return call("training.campaign", *arguments)
 
 
 def table(folder):
-    return campaign.read(folder / campaign.TABLE)
+    return progress.read(folder / campaign.TABLE)
 
 
 def checkpoint(folder, stage):
@@ -61,7 +61,7 @@ def test_a_stage_that_continues_has_the_steps_and_the_log_of_the_one_before(fini
     steady, branch, decoder = (checkpoint(finished, stage.name) for stage in STAGES)
     assert (steady["step"], branch["step"], decoder["step"]) == (2, 3, 1)
     assert branch["elapsed"] > steady["elapsed"]
-    logs = [campaign.read(finished / name / "log.csv") for name in ("steady", "branch")]
+    logs = [progress.read(finished / name / "log.csv") for name in ("steady", "branch")]
     assert logs[1][:3] == logs[0]
     rates = [float(row["learning_rate"]) for row in table(finished)]
     assert rates[0] < rates[2] < rates[1]  # in the warm-up, in the decay, and between
@@ -74,6 +74,7 @@ def test_the_table_counts_the_hours_and_the_crops_of_all_stages(finished):
     assert [float(row["crops"]) for row in rows] == pytest.approx([2, 4, 6, 8], abs=0.1)
     hours = [float(row["hours"]) for row in rows]
     assert hours == sorted(hours) and all(float(row["val_loss"]) > 0 for row in rows)
+    assert (finished / "campaign.png").exists()
 
 
 def test_a_campaign_goes_on_where_it_stopped(finished, photos, tmp_path):
@@ -90,10 +91,33 @@ def test_a_campaign_goes_on_where_it_stopped(finished, photos, tmp_path):
 
 
 def test_a_later_stage_can_start_from_the_shipped_pair_and_the_table_goes_on(finished, photos, tmp_path):
-    assert run(tmp_path, photos, STAGES[1:2], "--earlier", finished / campaign.TABLE).returncode == 0
+    more = "--first", "branch", "--earlier", finished / campaign.TABLE
+    assert run(tmp_path, photos, STAGES[:2], *more).returncode == 0
     rows = table(tmp_path)
     assert rows[:4] == table(finished) and [row["step"] for row in rows[4:]] == ["1", "2", "3"]
     assert [float(row["crops"]) for row in rows[4:]] == pytest.approx([10, 12, 14], abs=0.1)
+
+
+def test_marks_of_what_was_shipped_stay(finished, photos, tmp_path):
+    folder = shutil.copytree(finished, tmp_path / "campaign")
+    rows = table(folder)
+    rows[2]["landed"] = "1.0"
+    progress.write(rows, folder / campaign.TABLE)
+    assert run(folder, photos, STAGES).returncode == 0
+    assert table(folder) == rows
+
+
+@pytest.mark.parametrize("case", ["same", "foreign"])
+def test_a_table_that_cannot_be_gone_on_with_is_refused(case, finished, photos, tmp_path):
+    shutil.copy(finished / campaign.TABLE, tmp_path)
+    if case == "same":
+        folder, path, message = tmp_path, tmp_path / campaign.TABLE, "--earlier is the table of --output_dir"
+    else:
+        folder, path = tmp_path / "campaign", finished / "steady" / "log.csv"
+        message = "log.csv: not the table of a campaign"
+    result = run(folder, photos, STAGES, "--earlier", path)
+    assert result.returncode == 1 and message in result.stderr and len(result.stderr.splitlines()) == 1
+    assert [entry.name for entry in tmp_path.iterdir()] == [campaign.TABLE]
 
 
 def test_the_stages_can_be_done_in_their_order():
