@@ -1,5 +1,7 @@
 """The processes that train together, and the signals that end them."""
 
+import gc
+import importlib
 import os
 import signal
 
@@ -22,6 +24,9 @@ class Workers:
         self.rank, self.count = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
         self.device = torch.device(device, int(os.environ.get("LOCAL_RANK", 0)) if device == "cuda" else None)
         if self.count > 1:
+            # Its functions hold the group that is there at their import for ever, and DistributedDataParallel
+            # imports it. A group that outlives `close` has threads that may end the process with an abort.
+            importlib.import_module("torch.distributed.nn")
             if device == "cuda":
                 torch.cuda.set_device(self.device)
             dist.init_process_group("nccl" if device == "cuda" else "gloo")
@@ -56,9 +61,10 @@ class Workers:
         return DistributedDataParallel(module) if self.count > 1 else module
 
     def close(self):
-        """Leave the others, at the end."""
+        """Leave the others, at the end, when no module of `wrap` is needed any more."""
         if self.count > 1:
             dist.destroy_process_group()
+            gc.collect()  # a module that is only in circles holds the group too
 
 
 class Interrupt:
