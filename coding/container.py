@@ -12,7 +12,7 @@
         16     8  id of the decoder this file needs
         24        for each of alpha, ICC, EXIF, XMP, resolution and exact layer that is flagged: length (4),
                   content; alpha is a PNG file, resolution two float32, the layer that of `layers/exact.py`,
-                  the others are deflated
+                  the others are deflated, and an ICC profile of no bytes stands for sRGB
                   where the number has a detail layer: length (4), code of `detail.py`
                   payload, up to the last four bytes; none if all blocks are in the exact layer
         -4     4  CRC-32 of everything before it
@@ -32,6 +32,7 @@ MAGIC = b"\x89ACM"
 VERSION = 1
 MAX_SIDE = 65_535
 MAX_PIXELS = 1 << 28  # what a file of a few bytes may make its reader allocate
+SRGB = b""  # in the place of an ICC profile of sRGB
 MAX_METADATA = 16 << 20  # bytes of an inflated ICC profile, EXIF or XMP block
 
 _HEADER = struct.Struct("<4sBBBBII8s")
@@ -52,8 +53,8 @@ class Metadata:
 
     width, height: in pixels.
     gray: the picture has no colour; one_channel: it came as, and is returned as, a single channel.
-    alpha: PNG file of the alpha plane; icc, exif, xmp: their bytes; resolution: pixels per inch, across and
-    down; layer: the exact layer. Each may be missing.
+    alpha: PNG file of the alpha plane; icc, exif, xmp: their bytes, or SRGB for icc; resolution: pixels per
+    inch, across and down; layer: the exact layer. Each may be missing.
     """
 
     width: int

@@ -1,5 +1,6 @@
 """Pillow images of any mode to colours of 8 bits, L or RGB, and alpha."""
 
+import functools
 import io
 
 import numpy as np
@@ -11,6 +12,7 @@ from pictures.pillow import PictureError
 
 BAND = 256  # rows that are looked at together
 NEARLY = 2  # levels by which the channels of a gray picture may differ: no eye sees so little colour
+CUBE = 17  # colours on each side of those that tell whether a profile is one of sRGB
 
 
 def to_8_bit(image: Image.Image) -> tuple[Image.Image, bytes | None]:
@@ -56,7 +58,7 @@ def _filled(colours, alpha):
 def to_srgb(image: Image.Image, icc: bytes) -> Image.Image:
     """An image, L, LA, RGB or RGBA, in the colours of sRGB; as it is where its profile cannot be used."""
     colours = image.convert(image.mode.removesuffix("A"))
-    changed = _through_profile(colours, icc)
+    changed = colours if is_srgb(icc) else _through_profile(colours, icc)
     if changed is None:
         return image
     changed = changed.convert(colours.mode)
@@ -64,6 +66,18 @@ def to_srgb(image: Image.Image, icc: bytes) -> Image.Image:
         changed.putalpha(image.getchannel("A"))
     changed.info = {name: content for name, content in image.info.items() if name != "icc_profile"}
     return changed
+
+
+@functools.lru_cache(maxsize=16)
+def is_srgb(icc: bytes) -> bool:
+    """Whether a profile shows all colours as sRGB does, within the level by which its profiles differ."""
+    levels_of_side = np.linspace(0, 255, CUBE).round().astype(np.uint8)
+    cube = np.stack(np.meshgrid(*[levels_of_side] * 3), 3)  # (CUBE, CUBE, CUBE, 3)
+    colours = Image.fromarray(cube.reshape(CUBE, -1, 3))
+    shown = _through_profile(colours, icc)
+    if shown is None:
+        return False
+    return all(most <= 1 for _, most in ImageChops.difference(shown, colours).getextrema())
 
 
 def _cmyk_to_rgb(image, icc):

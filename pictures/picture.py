@@ -1,6 +1,7 @@
 """Any Pillow image to 8-bit RGB and what goes with it, and back.
 
-The codec compresses colours; alpha is kept losslessly beside them, ICC profile, EXIF and XMP as they are.
+The codec compresses colours; alpha is kept losslessly beside them, ICC profile, EXIF and XMP as they are. A
+profile of sRGB, mostly 3 kB in a file, is kept as its name.
 """
 
 import dataclasses
@@ -8,8 +9,8 @@ import dataclasses
 import numpy as np
 from PIL import Image
 
-from coding.container import Metadata
-from pictures import conversion, extras, pillow
+from coding.container import SRGB, Metadata
+from pictures import conversion, extras, pillow, profiles
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Picture:
             image, exif = extras.upright(image)
             xmp = extras.xmp_of(image)
             image, icc = conversion.to_8_bit(image)
+            icc = SRGB if icc and conversion.is_srgb(icc) else icc
             colours, alpha = conversion.split(image)
         one_channel = colours.mode == "L"
         gray = one_channel or conversion.is_gray(colours)
@@ -51,8 +53,9 @@ def to_image(rgb: np.ndarray, metadata: Metadata) -> Image.Image:
         image = image.getchannel("R")
     if metadata.alpha is not None:
         extras.put_alpha(image, metadata.alpha)
-    if metadata.icc:
-        image.info["icc_profile"] = metadata.icc
+    if metadata.icc is not None:
+        is_named = metadata.icc == SRGB
+        image.info["icc_profile"] = profiles.make(profiles.SRGB, None) if is_named else metadata.icc
     if metadata.exif:
         image.info["exif"] = extras.checked_exif(metadata.exif)
     if metadata.xmp:

@@ -44,7 +44,7 @@ def make(primaries: tuple[float, ...], gamma: float | None) -> bytes | None:
         return None
     curve = _curve(0, (1 / gamma,)) if gamma else _curve(3, SRGB_CURVE)
     tags = {
-        b"desc": _text("RGB of primaries"),
+        b"desc": _text("sRGB" if primaries == SRGB and gamma is None else "RGB of primaries"),
         b"cprt": _text("CC0"),
         b"wtpt": _xyz(D50),
         b"chad": b"sf32\0\0\0\0" + _fixed(adaptation.ravel()),

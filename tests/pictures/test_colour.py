@@ -8,12 +8,14 @@ import pytest
 from PIL import Image, ImageCms
 from pngs import png
 
+from coding.container import SRGB
 from pictures import profiles, reading, tone
-from pictures.picture import Picture, stripped
+from pictures.picture import Picture, stripped, to_image
 
 RANDOM = np.random.default_rng(0)
 DEEP = RANDOM.integers(0, 65536, (9, 300, 4))
 P3 = profiles.PRIMARIES[12]
+LAB = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
 
 
 def read(content):
@@ -125,6 +127,27 @@ def test_primaries_become_a_profile_and_the_pixels_stay():
 def test_a_profile_of_srgb_s_primaries_changes_nothing():
     rgb = RANDOM.integers(0, 256, (8, 8, 3), np.uint8)
     assert np.abs(in_srgb(rgb, profiles.make(profiles.SRGB, None)) - rgb).max() <= 1
+
+
+def test_a_profile_of_srgb_needs_no_bytes_and_comes_back_as_one(photo):
+    image = Image.fromarray(photo)
+    image.info["icc_profile"] = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    picture = Picture.from_image(image)
+    assert picture.metadata.icc == SRGB and np.array_equal(np.asarray(picture.colours), photo)
+    result = to_image(photo, picture.metadata)
+    assert Picture.from_image(result).metadata.icc == SRGB
+    profile = ImageCms.ImageCmsProfile(io.BytesIO(result.info["icc_profile"]))
+    assert ImageCms.getProfileDescription(profile).strip() == "sRGB"
+    assert np.array_equal(np.asarray(stripped(image)), photo)
+
+
+@pytest.mark.parametrize(
+    "profile", [profiles.make(P3, None), profiles.make(profiles.SRGB, 1 / 2.2), b"no profile", LAB]
+)
+def test_every_other_profile_is_kept_as_it_is(photo, profile):
+    image = Image.fromarray(photo)
+    image.info["icc_profile"] = profile
+    assert Picture.from_image(image).metadata.icc == profile
 
 
 @pytest.mark.parametrize(
