@@ -26,6 +26,7 @@ from engines.model_file import ModelFile
 from engines.pair import Decoder, Encoder
 from networks import eye
 from pictures.picture import Picture
+from training.loss import Networks, RateDistortion
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
@@ -41,19 +42,16 @@ SIZES = {
 STEPS = {"hard": 2.0, "soft": 0.2, "variable": 0.2}  # of quantization, for orthonormal components
 
 
-def small_config(mode):
-    # Eight channels in the trunk: with fewer the oneDNN of PyTorch 2.14 writes beyond the gradient of a 1x1
-    # convolution of stride 2, channels last, on CPUs without AVX-512.
-    return ModelConfig(
-        mode, trunk_widths=(8, 8, 8), added_blocks=(1, 1, 1), entropy_widths=(3, 8, 8), **SIZES[mode]
-    )
+def small_config(mode, trunk_width=4):
+    widths = {"trunk_widths": (trunk_width,) * 3, "entropy_widths": (3, 8, 8)}
+    return ModelConfig(mode, added_blocks=(1, 1, 1), **widths, **SIZES[mode])
 
 
-def build_transforms(mode, seed=0):
+def build_transforms(mode, seed=0, trunk_width=4):
     """Small analysis and synthesis transforms that reconstruct roughly, and their entropy model, as training
     has them."""
     torch.manual_seed(seed)
-    config = small_config(mode)
+    config = small_config(mode, trunk_width)
     analysis, synthesis = model.AnalysisTransform(config).eval(), model.SynthesisTransform(config).eval()
     entropy_model = model.make_entropy_model(config)
     with torch.no_grad():
@@ -66,6 +64,15 @@ def build_transforms(mode, seed=0):
         synthesis.scale.copy_(analysis(pictures(), torch.zeros(4)).std((0, 2, 3)).clamp_min(0.1))
         entropy_model.spread[0] = synthesis.scale.log2()
     return analysis, synthesis, entropy_model
+
+
+def trainable_networks(mode):
+    """The same as a RateDistortion that can be trained anywhere.
+
+    With fewer channels in the trunk the oneDNN of PyTorch 2.14 writes beyond the gradient of 1x1 convolutions
+    of stride 2, channels last, on CPUs without AVX-512.
+    """
+    return RateDistortion(Networks(*build_transforms(mode, trunk_width=8)))
 
 
 def make_linear_codec(analysis, synthesis, step):

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from coding.errors import UserError
-from conftest import ROOT, build_transforms
-from training import loop, loss
+from conftest import ROOT, trainable_networks
+from training import loop
 from training.run import Run, read_checkpoint
 from training.settings import Settings
 from training.workers import Workers
@@ -20,7 +20,7 @@ from training.workers import Workers
 def run(tmp_path):
     """A run of small networks after a step."""
     settings = Settings(["photos"], "soft", output_dir=str(tmp_path))
-    run = Run(settings, loss.RateDistortion(loss.Networks(*build_transforms("soft"))), torch.device("cpu"))
+    run = Run(settings, trainable_networks("soft"), torch.device("cpu"))
     loop.train_step(run.model, run.optimizer, torch.rand(2, 3, 64, 64), 0.01, 0.5)
     run.advance(1.0)
     return run

@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from conftest import ROOT, build_transforms
+from conftest import ROOT, trainable_networks
 from training import workers
 
 
@@ -17,10 +17,10 @@ def test_processes_average_their_gradients_share_work_and_stop_together(tmp_path
 import math, os, sys, types, torch
 import numpy as np
 sys.path.insert(0, "tests")
-from conftest import build_transforms
+from conftest import trainable_networks
 from training import loop, loss, optimizer, run, settings, workers
 processes = workers.Workers("cpu")
-network = processes.wrap(loss.RateDistortion(loss.Networks(*build_transforms("soft"))))
+network = processes.wrap(trainable_networks("soft"))
 both = optimizer.Optimizer(network.module, 1e-3)
 torch.manual_seed(processes.rank)
 loop.train_step(network, both, torch.rand(2, 3, 64, 64), 0.01, progress=0.5)
@@ -33,14 +33,14 @@ assert all(map(torch.equal, optimizer.in_shares(stacks), map(optimizer.orthogona
 
 images = list(np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8))
 asked = settings.Settings(["photos"], "soft", output_dir=sys.argv[1])
-measured = run.Run(asked, loss.RateDistortion(loss.Networks(*build_transforms("soft"))), processes.device)
+measured = run.Run(asked, trainable_networks("soft"), processes.device)
 measured.advance(1.0)
 row, alone = loop.validate(measured, images, processes), loss.evaluate(measured.average.module, images)
 assert abs(row["val_bpp"] - alone[0]) + abs(row["val_psnr"] - alone[1]) < 1e-6
 assert (measured.best == row["val_loss"]) == processes.first
 
 asked = settings.Settings(["photos"], "soft", output_dir=sys.argv[1], val_every=1, precision="float32")
-training = run.Run(asked, loss.RateDistortion(loss.Networks(*build_transforms("soft"))), processes.device)
+training = run.Run(asked, trainable_networks("soft"), processes.device)
 pixels = torch.full((2, 3, 64, 64), math.nan if processes.rank else 0.5)
 crops = types.SimpleNamespace(sample=lambda count, random: pixels)
 try:
@@ -59,7 +59,7 @@ if os.path.isdir("/proc/self/task"):  # a thread of a group that is left may abo
     result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
     one, other = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
-    start_of_both = build_transforms("soft")[1].state_dict()
+    start_of_both = trainable_networks("soft").synthesis.state_dict()
     assert all(torch.equal(one[name], other[name]) for name in one)
     assert not torch.equal(one["head.weight"], start_of_both["head.weight"])
     assert all(f"rank {rank}: the loss is not finite at step 1;" in result.stdout for rank in (0, 1))
