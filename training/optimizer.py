@@ -116,7 +116,7 @@ def orthogonal(matrices: torch.Tensor) -> torch.Tensor:
     """Matrices (n, rows, columns), float32, with all singular values brought near one, bfloat16.
 
     By Newton and Schulz's iteration, with the coefficients of Jordan et al., in bfloat16, since the values
-    need no more digits, and in float32 on a device that would only imitate it, forty times as slowly.
+    need no more digits, and in float32 on a device that would only imitate it, thirty times as slowly.
     """
     x = matrices.bfloat16() if has_bfloat16(matrices.device) else matrices
     tall = x.shape[1] > x.shape[2]
