@@ -68,7 +68,7 @@ def to_srgb(image: Image.Image, icc: bytes) -> Image.Image:
     return changed
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=4)
 def is_srgb(icc: bytes) -> bool:
     """Whether a profile shows all colours as sRGB does, within the level by which its profiles differ."""
     levels_of_side = np.linspace(0, 255, CUBE).round().astype(np.uint8)

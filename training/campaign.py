@@ -94,7 +94,7 @@ def main():
     try:
         finished = run(stages, args.output_dir, shared, workers)
     except Diverged as error:
-        diverged = error
+        diverged = error.with_traceback(None)  # whose frames would hold the networks beyond `close`
     if workers.first:
         rows = table(stages, args.output_dir, earlier, marked)
         write(rows, path)
