@@ -21,17 +21,15 @@ from networks.entropy_model import EntropyModel
 
 _NEGATIVE_SLOPE = 0.01
 
-_SMALL = {
-    "digits": (1,) * 32,
-    "slices": (5, 10, 17),
-    "stages": ((256, 2, 2), (128, 2, 0), (64, 2, 0)),
+_SIZES = {
+    "hard": {"digits": (1,) * 32, "slices": (5, 10, 17)},
+    # Four alone in an integer, others in pairs, in threes and in fours: 96 components in 32 integers.
+    "soft": {
+        "digits": (1,) * 4 + (1, 0) * 6 + (1, 0, 0) * 8 + (1, 0, 0, 0) * 14,
+        "slices": (8, 24, 64),
+    },
+    "variable": {"digits": (1,) * 320, "slices": (8, 24, 64, 96, 128)},
 }
-_LARGE = {
-    "digits": (1,) * 320,
-    "slices": (8, 24, 64, 96, 128),
-    "stages": ((256, 0, 4), (128, 3, 0), (96, 2, 0), (32, 1, 0)),
-}
-_SIZES = {"hard": _SMALL, "soft": _SMALL, "variable": _LARGE}
 
 
 def default_config(mode: str) -> ModelConfig:
@@ -40,6 +38,7 @@ def default_config(mode: str) -> ModelConfig:
         mode,
         trunk_widths=(64, 128, 256),
         added_blocks=(1, 1, 3),
+        stages=((256, 0, 4), (128, 3, 0), (96, 2, 0), (32, 1, 0)),
         entropy_widths=(48, 128, 160),
         **_SIZES[mode],
     )

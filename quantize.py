@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from coding import packing
 from coding.latents import DEAD_ZONE, LARGEST_DEAD_ZONE, LEAST_LOG_SCALE
 
 
@@ -121,44 +122,31 @@ def as_rounded(distance: torch.Tensor, rounded: torch.Tensor) -> torch.Tensor:
     return rounded
 
 
-def split_digits(
-    y: torch.Tensor,
-    digits: Sequence[int],
-    B: int,
-) -> torch.Tensor:
-    """Write K latents as D = sum(digits) latents of 2^B + 1 levels each: residual quantization.
+def split(number: torch.Tensor, count: int, levels: int) -> list[torch.Tensor]:
+    """Write a number as `count` digits of `levels` levels each, an odd number, coarse ones first.
 
-    Five levels cannot hold the brightness of a block; two latents of five levels hold 25. All but the
-    last digit of a latent are whole numbers, and the last is what they leave, so that its rounding is
-    the rounding of the whole (multistage quantization, Juang and Gray 1982). With one digit each this
-    is the identity.
-    y: (N, K, H, W), real, in steps around zero; digits: K counts; returns (N, D, H, W) in steps,
-    coarse digits first, for which `join_digits` is the inverse.
+    All but the last are whole and around zero, and the last is what they leave, so that its rounding is
+    the rounding of the whole (multistage quantization, Juang and Gray 1982). One digit is the number itself.
+    number: of any shape, real; the digits have its shape, and `join` is the inverse.
     """
-    base, out = 2**B + 1, []
-    for part, count in zip(y.split(1, 1), digits):
-        for power in range(count - 1, 0, -1):
-            coarse = torch.round(part / base**power).clamp(-(2 ** (B - 1)), 2 ** (B - 1))
-            part = part - coarse * base**power
-            out.append(coarse)
-        out.append(part)
-    return torch.cat(out, 1)
+    digits = []
+    for power in range(count - 1, 0, -1):
+        digits.append(_round(number / levels**power, levels))
+        number = number - digits[-1] * levels**power
+    return [*digits, number]
 
 
-def join_digits(
-    parts: torch.Tensor,
-    digits: Sequence[int],
-    B: int,
-) -> torch.Tensor:
-    """Latents (N, K, H, W) of their digits (N, D, H, W), both in steps around zero."""
-    base = 2**B + 1
-    return torch.cat(
-        [
-            sum(digit * base**power for power, digit in enumerate(reversed(part.split(1, 1))))
-            for part in parts.split(list(digits), 1)
-        ],
-        1,
-    )
+def join(digits: Sequence[torch.Tensor], levels: int) -> torch.Tensor:
+    """The number whose digits of `levels` levels, coarse ones first, are these, of which the last is real."""
+    *coarse, number = digits
+    for power, digit in enumerate(reversed(coarse), 1):
+        number = number + _round(digit, levels) * levels**power
+    return number
+
+
+def _round(digit, levels):
+    """A real digit as one of so many whole numbers around zero."""
+    return torch.floor(digit + 0.5).clamp(-(levels // 2), levels // 2)
 
 
 def to_integers(
@@ -166,8 +154,22 @@ def to_integers(
     digits: Sequence[int],
     B: int,
 ) -> torch.Tensor:
-    """The integers b in [0, 2^B], (N, D, H, W), of quantized latents y (N, K, H, W) within their `limits`."""
-    return split_digits(y, digits, B) + 2 ** (B - 1)
+    """Latents y (N, K, H, W), in steps around zero, as what rounds to the D integers in [0, 2^B] of a file.
+
+    Five levels cannot hold the brightness of a block, and two integers of five levels hold 25: a component in
+    several integers is a number in their base. 1,025 levels are more than most components need: components
+    that share an integer are its digits. `digits` says which, see `coding/packing.py`.
+    y: quantized, or real, of which only the last digits stay real; within their limits and half a step more.
+    Returns (N, D, H, W), integers where y is quantized, for which `from_integers` is the inverse.
+    """
+    groups, out = packing.groups(digits), []
+    parts = y.split([components for _, components in groups], 1)
+    for (integers, components), part in zip(groups, parts):
+        if components > 1:
+            out.append(join(part.split(1, 1), packing.shared_levels(components, B)))
+        else:
+            out += split(part, integers, 2**B + 1)
+    return torch.cat(out, 1) + 2 ** (B - 1)
 
 
 def from_integers(
@@ -176,7 +178,14 @@ def from_integers(
     B: int,
 ) -> torch.Tensor:
     """The latents, float (N, K, H, W), of integers b (N, D, H, W) in [0, 2^B]; inverse of `to_integers`."""
-    return join_digits(b.float() - 2 ** (B - 1), digits, B)
+    groups, out = packing.groups(digits), []
+    parts = (b.float() - 2 ** (B - 1)).split([integers for integers, _ in groups], 1)
+    for (_, components), part in zip(groups, parts):
+        if components > 1:
+            out += split(part, components, packing.shared_levels(components, B))
+        else:
+            out.append(join(part.split(1, 1), 2**B + 1))
+    return torch.cat(out, 1)
 
 
 @dataclasses.dataclass(frozen=True)

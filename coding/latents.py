@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from coding import entropy, order
+from coding import entropy, order, packing
 from coding.entropy_model import HIGHEST_LOG_SCALE, EntropyModel
 from coding.order import HYPER_STRIDE
 from coding.walk import Group, Walk
@@ -190,8 +190,8 @@ class IntegerLatents(Kind):
     """Latents of hard and soft mode, which become integers that their digits can hold."""
 
     def __init__(self, digits: Sequence[int], bits: int):
-        """digits: of each component, as of `quantize.split_digits`; bits: B of the quantizer."""
-        super().__init__(limits(digits, bits))
+        """digits: of each component, as of `packing.py`; bits: B of the quantizer."""
+        super().__init__(np.array(packing.limits(digits, bits)))
         self._bits = bits
 
     def round(self, distance, mean, log_scale):
@@ -232,11 +232,6 @@ class DistanceLatents(Kind):
 
     def adaptive_models(self, slice_count):
         return HYPER_MODELS + [AdaptiveModel(_log_scale(level)) for level in range(LEVELS)] * slice_count
-
-
-def limits(digits: Sequence[int], B: int) -> np.ndarray:
-    """The largest magnitudes (K,) of latents of `digits` digits of 2^B + 1 levels each, as integers."""
-    return np.array([((2**B + 1) ** count - 1) // 2 for count in digits])
 
 
 KINDS = {"integers": IntegerLatents, "distances": DistanceLatents}  # by the name in `modes.py`

@@ -76,7 +76,7 @@ MODES = {
             "soft",
             code=1,
             bits=10,
-            lambda_=0.0067,
+            lambda_=0.0034,
             latents="integers",
             numbers=range(10, 11),
             lowest_rate=0.0,

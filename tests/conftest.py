@@ -32,7 +32,11 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 SIZES = {
     "hard": {"digits": (2, 1, 1), "slices": (1, 1, 1), "stages": ((4, 1, 1), (4, 1, 0), (4, 1, 0))},
-    "soft": {"digits": (1,) * 4, "slices": (1, 1, 2), "stages": ((4, 1, 1), (4, 1, 0), (4, 1, 0))},
+    "soft": {
+        "digits": (1, 1, 1, 1, 1, 0),
+        "slices": (1, 1, 4),
+        "stages": ((4, 1, 1), (4, 1, 0), (4, 1, 0)),
+    },
     "variable": {
         "digits": (1,) * 5,
         "slices": (1, 1, 1, 1, 1),

@@ -20,8 +20,9 @@ def test_a_model_cannot_ask_for_more_slices_than_are_of_use(slices):
     "change",
     [
         {"quantize_mode": "other"},
-        {"digits": (1.0,) * 4},
-        {"digits": (5,) * 4},
+        {"digits": (1.0,) * 6},
+        {"digits": (5,) * 6},
+        {"digits": (0, 1, 1, 1, 1, 1)},
         {"trunk_widths": (10**6, 10**6, 10**6)},
         {"trunk_widths": (4, 4)},
         {"added_blocks": (1, 1, 10**6)},

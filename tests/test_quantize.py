@@ -47,16 +47,25 @@ def test_integers_are_those_of_the_digits():
     assert torch.equal(quantize.from_integers(b, (3, 2, 1), 2), y)
 
 
-def test_digits_carry_what_one_latent_cannot():
-    y = torch.tensor([-62.4, -13.0, -2.4, 0.2, 1.7, 12.49, 40.0]).view(1, 1, 1, -1).repeat(1, 3, 1, 1)
-    z = quantize.split_digits(y, (3, 2, 1), 2)
-    assert z.shape == (1, 6, 1, 7)
-    assert torch.allclose(quantize.join_digits(z, (3, 2, 1), 2), y, atol=1e-5)
-    f = 0.5 + z / 4
-    rounded = (quantize.dequantize(quantize.quantize(f, 2), 2) - 0.5) * 4
-    joined = quantize.join_digits(rounded, (3, 2, 1), 2)
-    for component, largest in enumerate([62, 12, 2]):
-        assert torch.equal(joined[0, component], torch.floor(y[0, component] + 0.5).clamp(-largest, largest))
+def test_components_that_share_an_integer_are_its_digits():
+    digits, most = (1, 1, 0, 0, 1, 0), torch.tensor([512, 4, 4, 4, 15, 15])
+    y = torch.stack([torch.zeros(6), most, -most, torch.tensor([7, 1, -2, 3, -1, 5])], 1).view(1, 6, 1, 4)
+    b = quantize.to_integers(y, digits, 10)
+    assert b.shape == (1, 3, 1, 4) and b.min() == 0 and b.max() == 2**10
+    assert b[0, :, 0, 3].tolist() == [512 + 7, 512 + 81 - 2 * 9 + 3, 512 - 31 + 5]
+    assert torch.equal(quantize.from_integers(b, digits, 10), y)
+
+
+@pytest.mark.parametrize(
+    "digits, B, limits", [((3, 2, 1), 2, [62, 12, 2]), ((1, 0, 1, 0, 0), 10, [15, 15, 4, 4, 4])]
+)
+def test_real_latents_round_to_the_same_integers_by_the_formula(digits, B, limits):
+    y = torch.tensor([-62.4, -13.0, -2.4, -0.5, 0.2, 1.5, 12.49, 40.0]).view(1, 1, 1, -1)
+    most = torch.tensor(limits).view(1, -1, 1, 1)
+    y = y.repeat(1, len(digits), 1, 1).clamp(-most - 0.49, most + 0.49)
+    f = quantize.dequantize(quantize.to_integers(y, digits, B), B)
+    back = quantize.from_integers(quantize.quantize(f, B), digits, B)
+    assert torch.equal(back, torch.floor(y + 0.5))
 
 
 def around(log_scale):

@@ -55,7 +55,7 @@ STAGES = (
     # The encoders once more, for the decoder that is final now.
     Stage("encoder", VARIABLE | ENCODER | {"steps": 3_000}, "decoder"),
     Stage("encoder_eye", VARIABLE | ENCODER | {"tune": "eye", "lr": 1.2e-3, "steps": 5_000}, "decoder"),
-    Stage("soft", SOFT | {"steps": 5_000}),
+    Stage("soft", SOFT | {"steps": 5_000}, "encoder"),
     Stage("soft_decoder", SOFT | GENTLY | {"steps": 1_000}, "soft"),
     Stage("hard", HARD | {"steps": 5_000}),
     Stage("hard_decoder", HARD | GENTLY | {"steps": 1_000}, "hard"),

@@ -1,22 +1,22 @@
 """Where training starts: a linear codec that works before the first step, or a trained pair.
 
 `first_model` chooses among the starts. `from_principal_components` gives both transforms' linear paths the
-best linear code of 16x16 patches. `from_pair` takes a trained pair as it is; `coarsen` prepares one of soft
-mode for the five levels of hard mode.
+best linear code of 16x16 patches. `from_pair` takes a trained pair as it is; `at_rate` prepares one of
+variable mode for soft mode, and `coarsen` one of soft mode for the five levels of hard mode.
 """
 
-import dataclasses
+import math
 import os
 
 import torch
 from torch.nn import functional as F
 
-from coding.config import ModelConfig
 from coding.errors import UserError
 from coding.tiles import STRIDE
 from engines.pair import Decoder, Encoder
 from model import AnalysisTransform, default_config
 from networks.entropy_model import network_of
+from training.convert import at_rate, coarsen, latents
 from training.loss import Networks, RateDistortion
 from training.settings import Settings
 
@@ -54,10 +54,14 @@ def from_pair(settings: Settings, pixels: torch.Tensor) -> Networks:
     networks = Networks(encoder.transform.module, decoder.transform.module, entropy_model)
     if encoder.config.mode.name == mode:
         return networks
-    if (encoder.config.mode.name, mode) != ("soft", "hard") or settings.part == "encoder":
-        raise UserError(f"{settings.start_from} holds a model for --quantize_mode={encoder.config.mode.name}")
     # Distortion at fine quantization is in proportion to the square of the step.
-    return coarsen(networks, config, pixels, step=(encoder.lambda_ / settings.lambda_) ** 0.5)
+    step = (encoder.lambda_ / settings.lambda_) ** 0.5
+    if settings.part != "encoder":
+        if (encoder.config.mode.name, mode) == ("variable", "soft"):
+            return at_rate(networks, config, pixels, t=-math.log2(step))
+        if (encoder.config.mode.name, mode) == ("soft", "hard"):
+            return coarsen(networks, config, pixels, step)
+    raise UserError(f"{settings.start_from} holds a model for --quantize_mode={encoder.config.mode.name}")
 
 
 def fine_step(lambda_: float) -> float:
@@ -123,116 +127,7 @@ def set_principal_components(networks: Networks, pixels: torch.Tensor, step: flo
 
 
 @torch.no_grad()
-def latents(analysis: AnalysisTransform, pixels: torch.Tensor, batch_size: int = 8) -> torch.Tensor:
-    """Latents at t = 0, (K, N * H/16 * W/16), of pixels (N, 3, H, W), `batch_size` of them at a time."""
-    t = torch.zeros(1)
-    y = torch.cat([analysis(part, t) for part in pixels.split(batch_size)])
-    return y.transpose(0, 1).flatten(1)
-
-
-@torch.no_grad()
 def set_scale(networks: Networks, pixels: torch.Tensor):
     """Tell the synthesis and the entropy model the spread of each component on pixels (N, 3, H, W)."""
     networks.synthesis.scale.copy_(latents(networks.analysis, pixels).std(1).clamp_min(0.1))
     networks.entropy_model.spread[0] = networks.synthesis.scale.log2()
-
-
-def slices_of(components: int) -> tuple[int, ...]:
-    """Sizes of the slices that the entropy model codes some components of hard mode in, coarse ones first."""
-    first = max(1, components // 6)
-    second = min(max(1, components // 3), components - first)
-    return tuple(size for size in (first, second, components - first - second) if size)
-
-
-def allocate(y: torch.Tensor, base: int, room: int, most: int = 4) -> list[int]:
-    """The number of digits for each component.
-
-    y: components (K, L), in steps around zero
-    base: levels of a digit
-    room: digits in all
-    most: digits of a component
-
-    Greedy: whatever saves the most squared error a digit comes first. A component without digits loses all of
-    its square, one with digits what they clip and what they round.
-    """
-    errors = digit_errors(y, base, most)
-    counts = [0] * len(errors)
-    while room:
-        savings = [
-            ((error[count] - error[count + more]) / more, component, more)
-            for component, (error, count) in enumerate(zip(errors, counts))
-            for more in range(1, min(most - count, room) + 1)
-        ]
-        _, component, more = max(savings)
-        counts[component] += more
-        room -= more
-    return counts
-
-
-def digit_errors(y: torch.Tensor, base: int, most: int) -> list[list[float]]:
-    """Squared errors [component][digits] of 0 to `most` digits of `base` levels for components y (K, L)."""
-    errors = [y.square().mean(1)]
-    for count in range(1, most + 1):
-        limit = base**count / 2
-        errors.append((y - y.clamp(-limit, limit)).square().mean(1) + 1 / 12)
-    return torch.stack(errors, 1).tolist()
-
-
-@torch.no_grad()
-def coarsen(networks: Networks, config: ModelConfig, pixels: torch.Tensor, step: float) -> Networks:
-    """Networks with coarser steps and digits that fit them.
-
-    networks: to start from
-    config: of the mode of the result; its digits and slices are replaced
-    pixels: (N, 3, H, W) in [0, 1] to measure the components on
-    step: the new quantization step in units of the old
-
-    The result has the weights of what is given, in the new units, for the components that get some of the
-    digits of `config` from `allocate`; its entropy model knows their spread and nothing else.
-    """
-    y = latents(networks.analysis, pixels)
-    mean = y.mean(1)
-    counts = allocate((y - mean[:, None]) / step, base=2**config.B + 1, room=sum(config.digits))
-    keep = [component for component in y.var(1).argsort(descending=True).tolist() if counts[component]]
-
-    digits = tuple(counts[component] for component in keep)
-    config = dataclasses.replace(config, digits=digits, slices=slices_of(len(digits)))
-    coarse = Networks.untrained(config)
-    coarse.analysis.load_state_dict(_coarse_analysis(networks.analysis, keep, mean, step), strict=False)
-    coarse.synthesis.load_state_dict(_coarse_synthesis(networks.synthesis, keep, mean, step))
-    coarse.entropy_model.spread[0] = coarse.synthesis.scale.log2()
-    return coarse
-
-
-def _coarse_analysis(analysis, keep, mean, step):
-    """The weights of an analysis transform for the components `keep`, less their mean (K,), in new steps.
-
-    The gain is in the weights then.
-    """
-    state = _without_hyper(analysis)
-    factor = torch.exp2(state.pop("gain")[0][keep]) / step
-    for layer in "neck", "linear":
-        state[f"{layer}.weight"] = state[f"{layer}.weight"][keep] * factor.view(-1, 1, 1, 1)
-        state[f"{layer}.bias"] = state[f"{layer}.bias"][keep] * factor
-    state["linear.bias"] = state["linear.bias"] - mean[keep] / step
-    return state
-
-
-def _coarse_synthesis(synthesis, keep, mean, step):
-    """The weights of a synthesis transform for what `_coarse_analysis` gives."""
-    state, neck = synthesis.state_dict(), "stages.0.enter"
-    unit = torch.exp2(-state["gain"][0])  # what a quantization step is worth, (K,)
-    # The mean of every component, also of those that are gone, moves into the biases.
-    for layer, level in (neck, mean * unit / synthesis.scale), ("linear", mean * unit):
-        state[f"{layer}.bias"] = state[f"{layer}.bias"] + state[f"{layer}.weight"].flatten(1) @ level
-        state[f"{layer}.weight"] = state[f"{layer}.weight"][:, keep]
-    new_unit = unit[keep] * step
-    state["linear.weight"] = state["linear.weight"] * new_unit.view(1, -1, 1, 1)
-    state["scale"] = state["scale"][keep] / new_unit
-    state["gain"] = torch.zeros(3, len(keep))
-    return state
-
-
-def _without_hyper(analysis):
-    """The state of an analysis transform but for the layers of z, which other components make useless."""
-    return {name: t for name, t in analysis.state_dict().items() if not name.startswith("hyper.")}

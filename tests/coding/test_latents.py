@@ -168,7 +168,7 @@ def test_latents_far_outside_their_digits_are_clipped_to_integers_of_the_range(f
     """The owner's claim: what is coded in hard and soft mode are integers in [0, 2^B]."""
     encoder = fixed_pair[0]
     digits, B = encoder.config.digits, encoder.config.B
-    y = torch.tensor([-1e4, 1e4, 3e5, -0.4])[: len(digits)].view(1, -1, 1, 1)
+    y = torch.tensor([-1e4, 1e4, 3e5, -0.4, 99.0, -7.0])[: len(digits)].view(1, -1, 1, 1)
     y = tiles.from_output(encoder.transform.module.clip(y).numpy())
     coded = encoder.coder.encode([Latents(y, np.zeros((1, 1, 3)))], 0.0)
     quantized = joined(encoder.coder.decode(coded, (1, 1), 0.0)).y

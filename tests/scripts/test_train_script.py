@@ -214,11 +214,13 @@ def test_several_processes_train_one_model(tmp_path, photos):
     assert works(trained(tmp_path), photos / "a.png")
 
 
-def test_a_trained_model_can_be_the_start_of_another_mode(tmp_path, photos):
-    start = ["--start_from", MODELS / "model_B=10", "--quantize_mode=hard", "--dry-run"]
+@pytest.mark.parametrize("folder, mode", [("model_variable", "soft"), ("model_B=10", "hard")])
+def test_a_trained_model_can_be_the_start_of_another_mode(tmp_path, photos, folder, mode):
+    start = ["--start_from", MODELS / folder, f"--quantize_mode={mode}", "--dry-run"]
     with mock.patch("training.loop.export"):
         done(call(*options(photos, tmp_path, *start)))
-    assert checkpoint(tmp_path)["config"]["quantize_mode"] == "hard"
+    config = checkpoint(tmp_path)["config"]
+    assert config["quantize_mode"] == mode and sum(config["digits"]) == 32
 
 
 def test_a_run_that_is_there_is_not_lost(run, photos):

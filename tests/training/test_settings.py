@@ -25,7 +25,7 @@ def test_contradictions_are_refused(change, message):
 
 def test_what_is_not_said_follows_from_the_mode():
     soft, hard = Settings(["photos"], "soft"), Settings(["photos"], "hard", dry_run=True, lambda_=0.01)
-    assert (soft.lambda_, hard.lambda_) == (0.0067, 0.01)
+    assert (soft.lambda_, hard.lambda_) == (0.0034, 0.01)
     assert soft.path("last.pt") == os.path.join("runs", "soft", "last.pt") and "dry-run" in hard.output_dir
     assert (hard.steps, hard.batch_size) == (2, 2) and soft.image_limit is None
 

@@ -1,0 +1,43 @@
+"""How many integers a component gets, and which components share one."""
+
+import itertools
+
+import pytest
+import torch
+
+from coding import packing
+from training import digits
+
+
+def test_digits_go_where_they_save_the_most():
+    random = torch.Generator().manual_seed(0)
+    y = torch.randn(5, 4000, generator=random) * torch.tensor([20.0, 4.0, 0.9, 0.8, 0.01])[:, None]
+    counts = digits.allocate(y, base=5, room=7)
+    assert sum(counts) == 7 and counts[0] == 3 and counts[1] == 2 and counts[2:4] == [1, 1]
+
+
+@pytest.mark.parametrize("room", [3, 4])
+def test_what_is_wide_is_alone_and_what_is_narrow_is_shared(room):
+    random = torch.Generator().manual_seed(0)
+    y = torch.randn(8, 4000, generator=random) * torch.tensor([90.0, 5, 6, 1, 1, 20, 0.4, 0.3])[:, None]
+    found = digits.share(y, 10, room)
+    assert sum(found) == room and len(found) == 8
+    every = (some for some in itertools.product((0, 1), repeat=8) if sum(some) == room)
+    best = min(clipped(y, some) for some in every if possible(some))
+    assert clipped(y, found) == pytest.approx(best)
+
+
+def test_there_are_no_more_integers_than_components():
+    assert digits.share(torch.randn(3, 100), 10, room=32) == (1, 1, 1)
+
+
+def possible(some):
+    try:
+        return bool(packing.limits(some, 10))
+    except ValueError:
+        return False
+
+
+def clipped(y, found):
+    most = torch.tensor(packing.limits(found, 10))[:, None] + 0.5
+    return (y - y.clamp(-most, most)).square().mean(1).sum().item()
