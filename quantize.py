@@ -162,13 +162,12 @@ def to_integers(
     y: quantized, or real, of which only the last digits stay real; within their limits and half a step more.
     Returns (N, D, H, W), integers where y is quantized, for which `from_integers` is the inverse.
     """
-    groups, out = packing.groups(digits), []
-    parts = y.split([components for _, components in groups], 1)
-    for (integers, components), part in zip(groups, parts):
-        if components > 1:
-            out.append(join(part.split(1, 1), packing.shared_levels(components, B)))
+    groups, out = packing.groups(digits, B), []
+    for group, part in zip(groups, y.split([group.components for group in groups], 1)):
+        if group.components > 1:
+            out.append(join(part.split(1, 1), group.levels))
         else:
-            out += split(part, integers, 2**B + 1)
+            out += split(part, group.integers, 2**B + 1)
     return torch.cat(out, 1) + 2 ** (B - 1)
 
 
@@ -177,12 +176,12 @@ def from_integers(
     digits: Sequence[int],
     B: int,
 ) -> torch.Tensor:
-    """The latents, float (N, K, H, W), of integers b (N, D, H, W) in [0, 2^B]; inverse of `to_integers`."""
-    groups, out = packing.groups(digits), []
-    parts = (b.float() - 2 ** (B - 1)).split([integers for integers, _ in groups], 1)
-    for (_, components), part in zip(groups, parts):
-        if components > 1:
-            out += split(part, components, packing.shared_levels(components, B))
+    """The latents, float (N, K, H, W), of integers b (N, D, H, W); inverse of `to_integers`."""
+    groups, out = packing.groups(digits, B), []
+    b = b.float() - 2 ** (B - 1)
+    for group, part in zip(groups, b.split([group.integers for group in groups], 1)):
+        if group.components > 1:
+            out += split(part, group.components, group.levels)
         else:
             out.append(join(part.split(1, 1), 2**B + 1))
     return torch.cat(out, 1)

@@ -1,6 +1,7 @@
 """Train the encoder and the decoder of one mode, and export their two `.model` files.
 
     python3 train.py --data photos/ more.tar --val held_out/ --quantize_mode=soft --minutes 60
+    python3 train.py --data photos/ --val held_out/ --quantize_mode=soft --start_from models/model_variable
     python3 train.py --data photos/ --val held_out/ --quantize_mode=hard --start_from models/model_B=10
     python3 train.py --data photos/ --quantize_mode=soft --dry-run
     python3 train.py --data photos/ --quantize_mode=variable --start_from models/model_variable --part=decoder
@@ -38,7 +39,11 @@ def parse_args() -> tuple[Settings, str]:
     add("--lambda", dest="lambda_", type=float, help="weight of the distortion (default: the mode's)")
     add("--output_dir", help="where everything goes (default: runs/MODE, with --dry-run runs/dry-run)")
     add("--init", choices=["imagenet", "random"], default=Settings.init, help="the trunk at the start")
-    add("--start_from", help="folder of a trained encoder.model and decoder.model to start from instead")
+    text = (
+        "folder of a trained encoder.model and decoder.model to start from instead: of the mode, for soft also "
+        "of variable, for hard also of soft"
+    )
+    add("--start_from", help=text)
     text = (
         "what is trained; encoder: analysis, whose decoder stays as it is; decoder: synthesis and entropy "
         "model, on rounded latents; entropy: that model"

@@ -36,7 +36,7 @@ class ModelConfig:
             raise ValueError("no such mode")
         if len(self.digits) > 1024 or not _are_counts(self.digits, 0, 4):
             raise ValueError("digits out of range")
-        packing.limits(self.digits, self.B)
+        packing.groups(self.digits, self.B)  # which raises ValueError too
         if len(self.trunk_widths) != 3 or not _are_counts(self.trunk_widths, 1, 1024):
             raise ValueError("trunk_widths out of range")
         if len(self.added_blocks) != 3 or not _are_counts(self.added_blocks, 0, 16):

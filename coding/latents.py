@@ -191,7 +191,8 @@ class IntegerLatents(Kind):
 
     def __init__(self, digits: Sequence[int], bits: int):
         """digits: of each component, as of `packing.py`; bits: B of the quantizer."""
-        super().__init__(np.array(packing.limits(digits, bits)))
+        groups = packing.groups(digits, bits)
+        super().__init__(np.array([group.limit for group in groups for _ in range(group.components)]))
         self._bits = bits
 
     def round(self, distance, mean, log_scale):

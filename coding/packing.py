@@ -5,42 +5,51 @@ or 0 where it shares the integer of the component before it. So (3, 1, 0, 0) is 
 then three components in one.
 """
 
+import dataclasses
 from collections.abc import Sequence
 
 
-def groups(digits: Sequence[int]) -> list[tuple[int, int]]:
-    """What belongs together, (integers, components), one of which is 1.
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Components and integers that belong together; there is one of the former or one of the latter.
 
-    Raises ValueError where nothing is there to share, or where it is more than one integer.
+    levels: of each component, an odd number, around zero.
     """
-    found = []
+
+    integers: int
+    components: int
+    levels: int
+
+    @property
+    def limit(self) -> int:
+        """The largest magnitude of a component, a whole number of quantization steps."""
+        return self.levels // 2
+
+
+def groups(digits: Sequence[int], B: int) -> list[Group]:
+    """The groups that `digits` of components make with integers of B bits.
+
+    Raises ValueError where nothing is there to share, or where so many share it that they have only zero.
+    """
+    sizes = []  # integers and components
     for count in digits:
         if count:
-            found.append((count, 1))
-        elif not found or found[-1][0] > 1:
+            sizes.append((count, 1))
+        elif not sizes or sizes[-1][0] > 1:
             raise ValueError("digits out of range")
         else:
-            found[-1] = (1, found[-1][1] + 1)
+            sizes[-1] = 1, sizes[-1][1] + 1
+    found = [Group(integers, components, levels(integers, components, B)) for integers, components in sizes]
+    if not all(group.limit for group in found):
+        raise ValueError("digits out of range")
     return found
 
 
-def shared_levels(components: int, B: int) -> int:
-    """The levels, an odd number, of each of some components that share an integer."""
-    levels = 1
-    while (levels + 2) ** components <= 2**B + 1:
-        levels += 2
-    return levels
-
-
-def limits(digits: Sequence[int], B: int) -> list[int]:
-    """The largest magnitude of each of the K components, a whole number of quantization steps.
-
-    Raises ValueError where so many share an integer that one of them has nothing but zero.
-    """
-    found = []
-    for integers, components in groups(digits):
-        levels = (2**B + 1) ** integers if components == 1 else shared_levels(components, B)
-        if levels < 3:
-            raise ValueError("digits out of range")
-        found += [levels // 2] * components
+def levels(integers: int, components: int, B: int) -> int:
+    """The levels of a component of a group: all that its integers have, or as many as there is room for."""
+    if components == 1:
+        return (2**B + 1) ** integers
+    found = 1
+    while (found + 2) ** components <= 2**B + 1:
+        found += 2
     return found

@@ -1,7 +1,7 @@
 """Networks of one mode to begin another one with.
 
-    variable mode -> at_rate -> soft mode, which has one rate and fewer components
-    soft mode     -> coarsen -> hard mode, which has coarser steps and again fewer components
+    variable mode -> fix_rate -> soft mode, which has one rate and fewer components
+    soft mode     -> coarsen  -> hard mode, which has coarser steps and again fewer components
 
 What they know is kept, but for components that the new mode has no room for.
 """
@@ -12,6 +12,7 @@ import re
 import torch
 
 from coding.config import ModelConfig
+from coding.errors import UserError
 from model import AnalysisTransform
 from training.digits import allocate, share
 from training.loss import Networks
@@ -31,16 +32,21 @@ _POLYNOMIALS = re.compile(r"(^|\.)(gain|coefficients|spread|z_mean|z_log_scale|r
 
 
 @torch.no_grad()
-def at_rate(networks: Networks, config: ModelConfig, pixels: torch.Tensor, t: float) -> Networks:
-    """Networks of soft mode that do what those of variable mode do at one rate.
+def fix_rate(networks: Networks, config: ModelConfig, pixels: torch.Tensor, t: float) -> Networks:
+    """Networks of soft mode that do what those of variable mode do at one rate with the coarser components.
 
     networks: of variable mode, to start from
     config: of soft mode; the result has as many slices, coarse ones first, and as many integers
     pixels: (N, 3, H, W) in [0, 1] to measure the components on
     t: the rate
 
-    Which components share an integer is decided by `share`.
+    Which components share an integer is decided by `share`. Raises UserError where there is no room for all,
+    or where variable mode has no such rate.
     """
+    mode = networks.config.mode
+    lowest, highest = mode.rate(mode.rates[0]), mode.rate(mode.rates[-1])
+    if not lowest <= t <= highest:
+        raise UserError(f"--lambda is for a rate of {t:.2f}; variable mode has {lowest:.2f} to {highest:.2f}")
     slices = networks.config.slices[: len(config.slices)]
     y = latents(networks.analysis, pixels, t)[: sum(slices)]
     digits = share(y, config.B, room=sum(config.digits))
@@ -52,14 +58,14 @@ def at_rate(networks: Networks, config: ModelConfig, pixels: torch.Tensor, t: fl
         new, state = getattr(fixed, name), getattr(networks, name).state_dict()
         new.load_state_dict(
             {
-                key: _at_rate(key, state[key], t)[tuple(map(slice, value.shape))]
+                key: _fixed(key, state[key], t)[tuple(map(slice, value.shape))]
                 for key, value in new.state_dict().items()
             }
         )
     return fixed
 
 
-def _at_rate(name, weight, t):
+def _fixed(name, weight, t):
     """A weight that gives at t = 0 what this one gives at t, whose step becomes a part of the gain."""
     if not _POLYNOMIALS.search(name):
         return weight

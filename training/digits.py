@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from coding import packing
+from coding.errors import UserError
 
 
 def allocate(y: torch.Tensor, base: int, room: int, most: int = 4) -> list[int]:
@@ -51,11 +52,12 @@ def share(y: torch.Tensor, B: int, room: int) -> tuple[int, ...]:
     y: components (K, L), in steps around zero
     room: integers for all of them
 
-    Least is the squared error, by dynamic programming over the components.
+    Least is the squared error, by dynamic programming over the components. Raises UserError where there is
+    no room for so many.
     """
     count, room = len(y), min(room, len(y))
-    sizes = [size for size in range(1, count + 1) if packing.shared_levels(size, B) >= 3]
-    errors = torch.stack([clip_errors(y, packing.shared_levels(size, B)) for size in sizes]).double()
+    sizes = [size for size in range(1, count + 1) if packing.levels(1, size, B) >= 3]
+    errors = torch.stack([clip_errors(y, packing.levels(1, size, B)) for size in sizes]).double()
     sums = F.pad(errors.cumsum(1), (1, 0)).tolist()  # [sizes][K + 1]: of the components before
     best = {(0, 0): (0.0, ())}  # (-error, digits) of so many components in so many integers
     for done, used in itertools.product(range(count), range(room)):
@@ -67,6 +69,8 @@ def share(y: torch.Tensor, B: int, room: int) -> tuple[int, ...]:
             if end[0] <= count:
                 found = gain + of_size[done] - of_size[end[0]], (*digits, 1, *(0,) * (size - 1))
                 best[end] = max(best.get(end, found), found)
+    if (count, room) not in best:
+        raise UserError(f"{count} components do not fit into {room} integers")
     return best[count, room][1]
 
 

@@ -97,6 +97,7 @@ class Run:
                 "optimizer": self.optimizer.state_dict(),
                 "step": self.step,
                 "elapsed": self.elapsed,
+                "lambda": self.settings.lambda_,
                 "best": self.best,
             },
         )
@@ -137,8 +138,8 @@ def averaged(rate_distortion: RateDistortion) -> AveragedModel:
 def read_checkpoint(settings: Settings) -> dict | None:
     """The content of last.pt if the run is to be resumed from it, or None for a new run.
 
-    Raises UserError where a new run would overwrite one, and where last.pt is damaged, or of another mode or
-    tune.
+    Raises UserError where a new run would overwrite one, and where last.pt is damaged, or of another mode,
+    tune or lambda.
     """
     path = settings.path("last.pt")
     if not os.path.exists(path):
@@ -149,7 +150,7 @@ def read_checkpoint(settings: Settings) -> dict | None:
         raise UserError(f"{path}: a run is there; add --resume, or choose another --output_dir")
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
-        mode, tune = saved["config"]["quantize_mode"], saved["tune"]
+        mode, tune, lambda_ = saved["config"]["quantize_mode"], saved["tune"], saved["lambda"]
     except OSError:
         raise
     except Exception as error:  # torch.load fails in many ways on a foreign file
@@ -158,6 +159,8 @@ def read_checkpoint(settings: Settings) -> dict | None:
         raise UserError(f"{path} is of --quantize_mode={mode}")
     if tune != settings.tune:
         raise UserError(f"{path} is of --tune={tune}")
+    if lambda_ != settings.lambda_:  # with which losses cannot be compared
+        raise UserError(f"{path} is of --lambda={lambda_}")
     return saved
 
 

@@ -3,7 +3,7 @@
 Each is a run of `train.py` in a folder of its name; `campaign.py` goes through them. Steps and not minutes
 limit them, so that they end in the same weights however often they are interrupted. Sizes of
 batches are those of each of two processes; two cores with bfloat16 take about 2,700 steps of everything an
-hour, or 3,300 of the encoder alone, and 1,200 of soft mode without bfloat16.
+hour, or 3,300 of the encoder alone.
 """
 
 import dataclasses
@@ -17,7 +17,8 @@ class Stage:
     """A run of training.
 
     name: of its folder
-    before: name of the stage that it comes after; None for the shipped pair of the mode
+    before: name of the stage that it comes after; where that is not run, and None, it starts from the shipped
+    pair of its own mode
     continues: whether it goes on with that stage's run, its moments and its steps, or starts a run of its own
     from the pair that it gave
     settings: fields of settings.Settings

@@ -1,7 +1,7 @@
 """Where training starts: a linear codec that works before the first step, or a trained pair.
 
 `first_model` chooses among the starts. `from_principal_components` gives both transforms' linear paths the
-best linear code of 16x16 patches. `from_pair` takes a trained pair as it is; `at_rate` prepares one of
+best linear code of 16x16 patches. `from_pair` takes a trained pair as it is; `fix_rate` prepares one of
 variable mode for soft mode, and `coarsen` one of soft mode for the five levels of hard mode.
 """
 
@@ -16,7 +16,7 @@ from coding.tiles import STRIDE
 from engines.pair import Decoder, Encoder
 from model import AnalysisTransform, default_config
 from networks.entropy_model import network_of
-from training.convert import at_rate, coarsen, latents
+from training.convert import coarsen, fix_rate, latents
 from training.loss import Networks, RateDistortion
 from training.settings import Settings
 
@@ -26,8 +26,8 @@ BATCH_NORM_EPSILON = 1e-5  # of torchvision's
 def first_model(settings: Settings, pixels: torch.Tensor) -> RateDistortion:
     """The RateDistortion before the first step; pixels: crops (N, 3, H, W) in [0, 1] that it is fitted to.
 
-    Raises UserError where `settings` start from a model of another mode, or from weights that cannot be had,
-    and model.ModelError for files that hold no model.
+    Raises UserError where `settings` start from a model that cannot become one of the mode, or from weights
+    that cannot be had, and model.ModelError for files that hold no model.
     """
     start = from_pair if settings.start_from else from_principal_components
     return RateDistortion(start(settings, pixels), settings.part, settings.tune)
@@ -56,12 +56,13 @@ def from_pair(settings: Settings, pixels: torch.Tensor) -> Networks:
         return networks
     # Distortion at fine quantization is in proportion to the square of the step.
     step = (encoder.lambda_ / settings.lambda_) ** 0.5
-    if settings.part != "encoder":
-        if (encoder.config.mode.name, mode) == ("variable", "soft"):
-            return at_rate(networks, config, pixels, t=-math.log2(step))
-        if (encoder.config.mode.name, mode) == ("soft", "hard"):
-            return coarsen(networks, config, pixels, step)
-    raise UserError(f"{settings.start_from} holds a model for --quantize_mode={encoder.config.mode.name}")
+    found = encoder.config.mode.name
+    if (found, mode) == ("variable", "soft") and settings.part != "encoder":
+        return fix_rate(networks, config, pixels, t=-math.log2(step))
+    if (found, mode) == ("soft", "hard") and settings.part != "encoder":
+        return coarsen(networks, config, pixels, step)
+    why = ", and --part=encoder keeps its decoder" if settings.part == "encoder" else ""
+    raise UserError(f"{settings.start_from} holds a model for --quantize_mode={found}{why}")
 
 
 def fine_step(lambda_: float) -> float:

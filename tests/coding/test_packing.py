@@ -16,10 +16,14 @@ GROUPS = st.lists(
 )
 
 
+def limits_of(digits, B):
+    return [group.limit for group in packing.groups(digits, B) for _ in range(group.components)]
+
+
 @given(GROUPS, st.integers(0, 99))
 def test_all_that_is_within_the_limits_has_integers_of_its_own(groups, seed):
     digits = sum(groups, ())
-    limits = packing.limits(digits, 10)
+    limits = limits_of(digits, 10)
     assert len(limits) == len(digits) and min(limits) >= 1
     random = np.random.default_rng(seed)
     y = torch.tensor([[random.integers(-limit, limit + 1) for limit in limits] for _ in range(8)])
@@ -31,14 +35,14 @@ def test_all_that_is_within_the_limits_has_integers_of_its_own(groups, seed):
 
 
 def test_limits_are_those_of_the_levels():
-    assert packing.limits((3, 2, 1), 2) == [62, 12, 2]
-    assert packing.limits((1, 1, 0, 1, 0, 0, 1, 0, 0, 0), 10) == [512, 15, 15, 4, 4, 4, 2, 2, 2, 2]
+    assert limits_of((3, 2, 1), 2) == [62, 12, 2]
+    assert limits_of((1, 1, 0, 1, 0, 0, 1, 0, 0, 0), 10) == [512, 15, 15, 4, 4, 4, 2, 2, 2, 2]
 
 
 @pytest.mark.parametrize("digits, B", [((0, 1), 10), ((2, 0), 10), ((1,) + (0,) * 6, 10), ((1, 0), 2)])
 def test_what_cannot_be_shared_is_refused(digits, B):
     with pytest.raises(ValueError):
-        packing.limits(digits, B)
+        packing.groups(digits, B)
 
 
 @pytest.mark.parametrize("mode", ["hard", "soft"])

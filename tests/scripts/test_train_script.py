@@ -169,8 +169,16 @@ def test_a_run_is_resumed_with_its_tune_alone(run, photos):
 def test_an_encoder_needs_the_decoder_that_it_is_trained_for(tmp_path, photos):
     result = call(*options(photos, tmp_path / "out", *SOFT, "--part=encoder"))
     assert result.returncode == 2 and "--start_from" in result.stderr
-    args = "--quantize_mode=hard", "--part=encoder", "--start_from", MODELS / "model_B=10"
-    assert "for --quantize_mode=soft" in refused(call(*options(photos, tmp_path / "out", *args)))
+    for folder, mode, other in ("model_B=10", "hard", "soft"), ("model_variable", "soft", "variable"):
+        args = f"--quantize_mode={mode}", "--part=encoder", "--start_from", MODELS / folder
+        line = refused(call(*options(photos, tmp_path / "out", *args)))
+        assert f"for --quantize_mode={other}, and --part=encoder keeps its decoder" in line
+
+
+def test_soft_mode_has_no_rate_that_variable_mode_has_not(tmp_path, photos):
+    args = "--quantize_mode=soft", "--lambda=0.2", "--start_from", MODELS / "model_variable", "--dry-run"
+    line = refused(call(*options(photos, tmp_path, *args)))
+    assert "--lambda is for a rate of 2.45; variable mode has -1.25 to 2.00" in line
 
 
 def test_training_lowers_the_loss(tmp_path):
@@ -221,6 +229,8 @@ def test_a_trained_model_can_be_the_start_of_another_mode(tmp_path, photos, fold
         done(call(*options(photos, tmp_path, *start)))
     config = checkpoint(tmp_path)["config"]
     assert config["quantize_mode"] == mode and sum(config["digits"]) == 32
+    if mode == "soft":
+        assert len(config["digits"]) == 96 and tuple(config["slices"]) == (8, 24, 64)
 
 
 def test_a_run_that_is_there_is_not_lost(run, photos):

@@ -126,5 +126,7 @@ def test_the_stages_can_be_done_in_their_order():
         assert stage.before in seen and stage.name not in seen
         assert campaign.settings_of(stage, "c", shared).output_dir == os.path.join("c", stage.name)
         seen.add(stage.name)
+    first, *_ = campaign.stages_from("soft")
+    assert first.start_from("c").endswith("model_B=10")
     steps = {stage.name: stage.settings["steps"] for stage in stages.STAGES}
     assert all(steps[stage.before] < steps[stage.name] for stage in stages.STAGES if stage.continues)

@@ -1,5 +1,7 @@
 """Networks of one mode that become those of another."""
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -18,24 +20,41 @@ def squares(count):
 
 @pytest.mark.parametrize("t", [-0.5, 1.0])
 def test_at_one_rate_networks_do_what_they_did_at_it(t):
-    variable, config = Networks(*build_transforms("variable")), small_config("soft")
-    soft = convert.at_rate(variable, config, pictures(), t)
-    assert soft.config.quantize_mode == "soft" and soft.config.slices == variable.config.slices[:3]
+    torch.manual_seed(0)
+    config = dataclasses.replace(small_config("variable"), digits=(1,) * 11, slices=(2, 3, 3, 2, 1))
+    variable = Networks.untrained(config)
+    with torch.no_grad():
+        for network in variable.analysis, variable.synthesis, variable.entropy_model:
+            for parameter in network.parameters():
+                torch.nn.init.normal_(parameter, std=0.2)
+    soft = convert.fix_rate(variable, small_config("soft"), pictures(), t)
+    assert soft.config.quantize_mode == "soft" and soft.config.slices == (2, 3, 3)
+    assert sum(soft.config.digits) == 5 and soft.config.digits.count(0) == 3
+
     x, rate = pictures(), torch.tensor([t])
     with torch.no_grad():
         y, kept = variable.analysis(x, rate), soft.analysis(x, ONE)
-        assert torch.allclose(kept, y[:, :3], rtol=1e-4, atol=1e-4)
-        y[:, 3:] = 0
-        assert torch.allclose(soft.synthesis(kept, ONE), variable.synthesis(y, rate), atol=1e-4)
-
+        assert torch.allclose(kept, y[:, :8], rtol=1e-4, atol=1e-4)
+        y[:, 8:] = 0
+        assert torch.allclose(soft.synthesis(kept, ONE), variable.synthesis(y, rate), rtol=1e-3, atol=1e-3)
         z = variable.analysis.hyper_latents(y)
         assert torch.allclose(soft.analysis.hyper_latents(kept), z, atol=1e-4)
         for of_soft, of_variable in zip(
-            soft.entropy_model.hyper_parameters(ONE), variable.entropy_model.hyper_parameters(rate)
+            parameters_of(soft, kept, z, ONE), parameters_of(variable, y, z, rate), strict=False
         ):
-            assert torch.allclose(of_soft, of_variable, atol=1e-3)
-        features = soft.entropy_model.features(z.round(), ONE)
-        assert torch.allclose(features, variable.entropy_model.features(z.round(), rate), atol=2e-2)
+            assert torch.allclose(of_soft, of_variable, atol=2e-3)
+
+
+def parameters_of(networks, y, z, t):
+    """Mean and scale of z, then those of all groups of latents, which are kept as they are."""
+    found = list(networks.entropy_model.hyper_parameters(t))
+
+    def policy(distance, mean, log_scale):
+        found.extend((mean, log_scale))
+        return distance
+
+    networks.entropy_model.quantize(y, z, t.expand(len(y)), policy)
+    return found
 
 
 def test_coarsened_models_say_the_same_in_larger_steps():

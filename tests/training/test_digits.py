@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from coding import packing
+from coding.errors import UserError
 from training import digits
 
 
@@ -31,13 +32,19 @@ def test_there_are_no_more_integers_than_components():
     assert digits.share(torch.randn(3, 100), 10, room=32) == (1, 1, 1)
 
 
+def test_what_does_not_fit_is_one_line():
+    with pytest.raises(UserError, match="7 components do not fit into 1 integers"):
+        digits.share(torch.randn(7, 100), 10, room=1)
+
+
 def possible(some):
     try:
-        return bool(packing.limits(some, 10))
+        return bool(packing.groups(some, 10))
     except ValueError:
         return False
 
 
 def clipped(y, found):
-    most = torch.tensor(packing.limits(found, 10))[:, None] + 0.5
+    most = [group.limit for group in packing.groups(found, 10) for _ in range(group.components)]
+    most = torch.tensor(most)[:, None] + 0.5
     return (y - y.clamp(-most, most)).square().mean(1).sum().item()

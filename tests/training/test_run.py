@@ -88,7 +88,12 @@ def test_what_is_no_checkpoint_is_refused(tmp_path):
     (tmp_path / "last.pt").write_bytes(b"text")
     with pytest.raises(UserError, match="not a checkpoint"):
         read_checkpoint(settings)
-    for mode, tune, line in ("hard", "psnr", "--quantize_mode=hard"), ("soft", "eye", "--tune=eye"):
-        torch.save({"config": {"quantize_mode": mode}, "tune": tune}, tmp_path / "last.pt")
+    for mode, tune, lambda_, line in (
+        ("hard", "psnr", settings.lambda_, "--quantize_mode=hard"),
+        ("soft", "eye", settings.lambda_, "--tune=eye"),
+        ("soft", "psnr", 0.0067, "--lambda=0.0067"),
+    ):
+        saved = {"config": {"quantize_mode": mode}, "tune": tune, "lambda": lambda_}
+        torch.save(saved, tmp_path / "last.pt")
         with pytest.raises(UserError, match=f"is of {line}"):
             read_checkpoint(settings)
