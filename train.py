@@ -40,8 +40,8 @@ def parse_args() -> tuple[Settings, str]:
     add("--output_dir", help="where everything goes (default: runs/MODE, with --dry-run runs/dry-run)")
     add("--init", choices=["imagenet", "random"], default=Settings.init, help="the trunk at the start")
     text = (
-        "folder of a trained encoder.model and decoder.model to start from instead: of the mode, for soft also "
-        "of variable, for hard also of soft"
+        "folder of a trained encoder.model and decoder.model to start from instead: of the mode, for soft "
+        "also of variable, for hard also of soft"
     )
     add("--start_from", help=text)
     text = (
