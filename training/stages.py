@@ -45,8 +45,8 @@ ENCODER = {"part": "encoder", "lr": 1e-3}
 DECODER = {"part": "decoder", "lr": 5e-4}
 # At 5e-4 soft mode's decoder was worse after 291 steps, at 1e-4 better after 165.
 GENTLY = DECODER | {"lr": 1e-4}
-SOFT = {"quantize_mode": "soft", "batch_size": 8, "crop": 192, "lr": 4e-4}
-HARD = SOFT | {"quantize_mode": "hard"}
+SOFT = {"quantize_mode": "soft", "batch_size": 8, "crop": 192, "lr": 5e-4}
+HARD = SOFT | {"quantize_mode": "hard", "lr": 4e-4}
 
 STAGES = (
     Stage("steady", VARIABLE | STEADY | {"steps": 36_000}),
