@@ -40,8 +40,12 @@ class Schedule:
     damping: float
 
 
-# By the name of the kind of latents in `modes.py`.
-SCHEDULES = {"integers": Schedule(3.0, 3.5, 0.3), "distances": Schedule(7.0, 2.0, 2.0)}
+# By mode: the finer the latents, the less there is to move.
+SCHEDULES = {
+    "hard": Schedule(3.0, 3.5, 0.3),
+    "soft": Schedule(5.0, 3.0, 1.0),
+    "variable": Schedule(7.0, 2.0, 2.0),
+}
 
 
 def refine(
@@ -122,7 +126,7 @@ class Cost:
         self.synthesis, self.device = transform.module, transform.device
         self.policies = quantize.policies(config.mode.latents, config.B)
         self.limits = np.minimum(encoder.coder.kind.limits, LARGEST)
-        self.schedule = SCHEDULES[config.mode.latents]
+        self.schedule = SCHEDULES[config.mode.name]
         self.t = torch.tensor([t], device=self.device)
         network = network_of(encoder.coder.entropy_model, config.entropy_widths)
         self.entropy_model = network.requires_grad_(False).to(self.device)
