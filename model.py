@@ -17,12 +17,11 @@ from torch.nn import functional as F
 from coding.config import ModelConfig
 from coding.tiles import STRIDE
 from networks import relaxed
-from networks.entropy_model import EntropyModel
 
 _NEGATIVE_SLOPE = 0.01
 
 _SIZES = {
-    "hard": {"digits": (1,) * 32, "slices": (5, 10, 17)},
+    "hard": {"digits": (1,) * 96, "slices": (8, 24, 64)},
     # Four alone in an integer, others in pairs, in threes and in fours: 96 components in 32 integers.
     "soft": {
         "digits": (1,) * 4 + (1, 0) * 6 + (1, 0, 0) * 8 + (1, 0, 0, 0) * 14,
@@ -248,8 +247,3 @@ class SynthesisTransform(nn.Module):
             x = stage(x, t)
         x = self.head(self.modulation(x, t))
         return F.pixel_shuffle(x, self.last_stride) + linear + 0.5
-
-
-def make_entropy_model(config: ModelConfig) -> EntropyModel:
-    """The untrained entropy model of a configuration."""
-    return EntropyModel(config.slices, *config.entropy_widths)

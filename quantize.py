@@ -18,8 +18,9 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from coding import packing
-from coding.latents import DEAD_ZONE, LARGEST_DEAD_ZONE, LEAST_LOG_SCALE
+from coding import dealing, packing, scales
+from coding.latents import DEAD_ZONE, LARGEST_DEAD_ZONE
+from coding.scales import LEAST_LOG_SCALE
 
 
 def quantize(f: torch.Tensor, B: int) -> torch.Tensor:
@@ -83,6 +84,25 @@ def round_with_dead_zone(
     return distance.sign() * torch.floor(distance.abs() + 0.5 - zone) * (log_scale >= LEAST_LOG_SCALE)
 
 
+def within_digits(
+    policy: Callable,
+    distance: torch.Tensor,
+    mean: torch.Tensor,
+    log_scale: torch.Tensor,
+    B: int,
+    **options: float,
+) -> torch.Tensor:
+    """What a policy with its options gives, brought to what the digits of hard mode hold."""
+    limit = _digit_limits(B, distance.device)[scales.level_of(log_scale).clamp_min(0).long()]
+    return torch.clamp(policy(distance, mean, log_scale, **options), -limit, limit)
+
+
+@functools.cache
+def _digit_limits(B, device):
+    """The largest distance for a latent of each level of scale, (LEVELS,)."""
+    return torch.from_numpy(dealing.limit(dealing.by_level(B), B)).float().to(device)
+
+
 def soften_to_integers(
     distance: torch.Tensor,
     mean: torch.Tensor,
@@ -125,28 +145,38 @@ def as_rounded(distance: torch.Tensor, rounded: torch.Tensor) -> torch.Tensor:
 def split(number: torch.Tensor, count: int, levels: int) -> list[torch.Tensor]:
     """Write a number as `count` digits of `levels` levels each, an odd number, coarse ones first.
 
-    All but the last are whole and around zero, and the last is what they leave, so that its rounding is
-    the rounding of the whole (multistage quantization, Juang and Gray 1982). One digit is the number itself.
-    number: of any shape, real; the digits have its shape, and `join` is the inverse.
+    number: whole, of any shape; the digits, around zero, have its shape, and `join` is the inverse.
     """
     digits = []
-    for power in range(count - 1, 0, -1):
-        digits.append(_round(number / levels**power, levels))
+    for power in range(count - 1, -1, -1):
+        digits.append(torch.floor(number / levels**power + 0.5))
         number = number - digits[-1] * levels**power
-    return [*digits, number]
+    return digits
 
 
 def join(digits: Sequence[torch.Tensor], levels: int) -> torch.Tensor:
-    """The number whose digits of `levels` levels, coarse ones first, are these, of which the last is real."""
-    *coarse, number = digits
-    for power, digit in enumerate(reversed(coarse), 1):
-        number = number + _round(digit, levels) * levels**power
-    return number
+    """The number whose digits of `levels` levels, coarse ones first, are these.
+
+    The last may be real; its rounding is that of the number (multistage quantization, Juang and Gray 1982).
+    """
+    number = torch.zeros_like(digits[0])
+    for digit in digits[:-1]:
+        number = number * levels + torch.floor(digit + 0.5).clamp(-(levels // 2), levels // 2)
+    return number * levels + digits[-1]
 
 
-def _round(digit, levels):
-    """A real digit as one of so many whole numbers around zero."""
-    return torch.floor(digit + 0.5).clamp(-(levels // 2), levels // 2)
+def to_digits(
+    distances: torch.Tensor,
+    counts: Sequence[int],
+    B: int,
+) -> torch.Tensor:
+    """Distances (n,) from the mean in hard mode, whole numbers, as the integers in [0, 2^B], (D,), of a file.
+
+    counts: the integers of each, as `coding/dealing.py` deals them; D is their sum.
+    """
+    numbers = zip(distances.unbind(), counts)
+    digits = [digit for number, count in numbers for digit in split(number, count, 2**B + 1)]
+    return torch.stack(digits) + 2 ** (B - 1)
 
 
 def to_integers(
@@ -154,21 +184,18 @@ def to_integers(
     digits: Sequence[int],
     B: int,
 ) -> torch.Tensor:
-    """Latents y (N, K, H, W), in steps around zero, as what rounds to the D integers in [0, 2^B] of a file.
+    """Latents y (N, K, H, W) of soft mode, in steps around zero, as what rounds to the D integers in [0, 2^B]
+    of a file.
 
-    Five levels cannot hold the brightness of a block, and two integers of five levels hold 25: a component in
-    several integers is a number in their base. 1,025 levels are more than most components need: components
-    that share an integer are its digits. `digits` says which, see `coding/packing.py`.
+    1,025 levels are more than most components need: those that share an integer are its digits. `digits` says
+    which, see `coding/packing.py`.
     y: quantized, or real, of which only the last digits stay real; within their limits and half a step more.
     Returns (N, D, H, W), integers where y is quantized, for which `from_integers` is the inverse.
     """
-    groups, out = packing.groups(digits, B), []
-    for group, part in zip(groups, y.split([group.components for group in groups], 1)):
-        if group.components > 1:
-            out.append(join(part.split(1, 1), group.levels))
-        else:
-            out += split(part, group.integers, 2**B + 1)
-    return torch.cat(out, 1) + 2 ** (B - 1)
+    groups = packing.groups(digits, B)
+    parts = y.split([group.components for group in groups], 1)
+    numbers = [join(part.split(1, 1), group.levels) for group, part in zip(groups, parts)]
+    return torch.cat(numbers, 1) + 2 ** (B - 1)
 
 
 def from_integers(
@@ -177,14 +204,10 @@ def from_integers(
     B: int,
 ) -> torch.Tensor:
     """The latents, float (N, K, H, W), of integers b (N, D, H, W); inverse of `to_integers`."""
-    groups, out = packing.groups(digits, B), []
-    b = b.float() - 2 ** (B - 1)
-    for group, part in zip(groups, b.split([group.integers for group in groups], 1)):
-        if group.components > 1:
-            out += split(part, group.components, group.levels)
-        else:
-            out.append(join(part.split(1, 1), 2**B + 1))
-    return torch.cat(out, 1)
+    groups = packing.groups(digits, B)
+    numbers = (b.float() - 2 ** (B - 1)).split(1, 1)
+    parts = [split(number, group.components, group.levels) for group, number in zip(groups, numbers)]
+    return torch.cat([digit for part in parts for digit in part], 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,8 +224,11 @@ class Policies:
 
 
 def policies(latents: str, B: int) -> Policies:
-    """Those of "integers" or "distances", as `coding/modes.py` names the kinds; B: bits of the quantizer."""
+    """Those of a kind of latents, as `coding/modes.py` names it; B: bits of the quantizer."""
     if latents == "integers":
         nearest = functools.partial(round_to_integers, B=B)
         return Policies(nearest, nearest, soften_to_integers)
-    return Policies(round_with_dead_zone, round_plainly, soften_plainly)
+    found = round_with_dead_zone, round_plainly, soften_plainly
+    if latents == "dealt":
+        found = (functools.partial(within_digits, policy, B=B) for policy in found)
+    return Policies(*found)

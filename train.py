@@ -2,7 +2,7 @@
 
     python3 train.py --data photos/ more.tar --val held_out/ --quantize_mode=soft --minutes 60
     python3 train.py --data photos/ --val held_out/ --quantize_mode=soft --start_from models/model_variable
-    python3 train.py --data photos/ --val held_out/ --quantize_mode=hard --start_from models/model_B=10
+    python3 train.py --data photos/ --val held_out/ --quantize_mode=hard --start_from models/model_variable
     python3 train.py --data photos/ --quantize_mode=soft --dry-run
     python3 train.py --data photos/ --quantize_mode=variable --start_from models/model_variable --part=decoder
     torchrun --nproc-per-node 4 train.py --data photos/ --val held_out/ --quantize_mode=soft
@@ -40,8 +40,8 @@ def parse_args() -> tuple[Settings, str]:
     add("--output_dir", help="where everything goes (default: runs/MODE, with --dry-run runs/dry-run)")
     add("--init", choices=["imagenet", "random"], default=Settings.init, help="the trunk at the start")
     text = (
-        "folder of a trained encoder.model and decoder.model to start from instead: of the mode, for soft "
-        "also of variable, for hard also of soft"
+        "folder of a trained encoder.model and decoder.model to start from instead: of the mode, for hard "
+        "and soft also of variable"
     )
     add("--start_from", help=text)
     text = (

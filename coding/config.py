@@ -10,8 +10,8 @@ class ModelConfig:
     """The configuration of a pair of transforms and their entropy model; it lies in the files of both.
 
     quantize_mode: "hard", "soft" or "variable".
-    digits: for each of the K components of the latents the number of integers in [0, 2^B] that hold it, 0 for
-    that of the component before it, see `packing.py`.
+    digits: for each of the K components of the latents 1, or in soft mode 0 where it shares the integer of
+    the component before it, see `packing.py`.
     trunk_widths: channels of the analysis transform's trunk at strides 4, 8 and 16.
     added_blocks: blocks that the analysis transform has more than ResNet18 at strides 4, 8 and 16: residual
     blocks, and at stride 16 bottlenecks.
@@ -34,7 +34,9 @@ class ModelConfig:
     def __post_init__(self):
         if self.quantize_mode not in modes.MODES:
             raise ValueError("no such mode")
-        if len(self.digits) > 1024 or not _are_counts(self.digits, 0, 4):
+        if len(self.digits) > 1024 or not _are_counts(self.digits, 0, 1):
+            raise ValueError("digits out of range")
+        if self.quantize_mode != "soft" and not all(self.digits):
             raise ValueError("digits out of range")
         packing.groups(self.digits, self.B)  # which raises ValueError too
         if len(self.trunk_widths) != 3 or not _are_counts(self.trunk_widths, 1, 1024):

@@ -1,12 +1,13 @@
 """Latents to a payload and back, stripe by stripe: z first, then y group by group in the order of `order.py`.
 
-`entropy_model.EntropyModel` gives a mean and a scale for every latent. There are two kinds of latents:
+`entropy_model.EntropyModel` gives a mean and a scale for every latent. There are three kinds of latents:
 
-- `IntegerLatents`, of hard and soft mode: latents become integers;
-- `DistanceLatents`, of variable mode: the distances of latents from their means become integers.
+- `IntegerLatents`, of soft mode: latents become integers;
+- `DistanceLatents`, of variable mode: the distances of latents from their means become integers;
+- `DealtLatents`, of hard mode: they too, as digits, of which there are not enough for all.
 
-A kind says everything in which the two differ: how latents are rounded, and which integer is coded in which
-context, that is, by which adaptive model of the bank. `LatentCoder` is the same for both. Everything that
+A kind says everything in which they differ: how latents are rounded, and which integer is coded in which
+context, that is, by which adaptive model of the bank. `LatentCoder` is the same for all. Everything that
 chooses a context is exact, see `exact.py`, and part of the format.
 """
 
@@ -16,28 +17,21 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from coding import entropy, order, packing
-from coding.entropy_model import HIGHEST_LOG_SCALE, EntropyModel
+from coding import dealing, entropy, order, packing, scales
+from coding.entropy_model import EntropyModel
 from coding.order import HYPER_STRIDE
 from coding.walk import Group, Walk
 
 LARGEST = 2**15 - 1  # magnitude of a latent before it is rounded
-BAND = 4096  # positions, about, that are coded together
+BAND = 4096  # positions, about, that are coded together, and that the integers of hard mode are dealt among
 PRIOR = 300  # integers that the Laplacian start of an adaptive model counts for, beside those of training
 
 # By how much thresholds move outwards, for a deviation of one step, and at most.
 DEAD_ZONE, LARGEST_DEAD_ZONE = 0.05, 0.2
-# Where the scale is smaller, a distance from the mean is coded as zero, with no bits: part of the format, as
-# the dead zone is not.
-LEAST_LOG_SCALE = -3.625
-
-# One level of the scale is a quarter of an octave.
-LEVELS_PER_OCTAVE = 4
-LEVELS = int((HIGHEST_LOG_SCALE - LEAST_LOG_SCALE) * LEVELS_PER_OCTAVE + 0.5)
 # Integers: the distance of the mean from the nearest integer chooses too, up to a deviation of 2.6 steps.
 FRACTIONS = 4  # parts of the half step between the nearest integer and the mean
 FINE_LEVELS = 20  # levels that are divided into them
-INTEGER_LEVELS = FINE_LEVELS * FRACTIONS + LEVELS - FINE_LEVELS
+INTEGER_LEVELS = FINE_LEVELS * FRACTIONS + scales.LEVELS - FINE_LEVELS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,16 +69,6 @@ class Measured:
         return self.bits_y + shared / HYPER_STRIDE**2
 
 
-def _level(log_scale):
-    """Level, int (n,), of log2 scales of any shape; negative where nothing but zero is coded."""
-    return np.rint((log_scale.ravel() - LEAST_LOG_SCALE) * LEVELS_PER_OCTAVE - 0.5).astype(np.int32)
-
-
-def _log_scale(level):
-    """The log2 scale in the middle of a level."""
-    return LEAST_LOG_SCALE + (level + 0.5) / LEVELS_PER_OCTAVE
-
-
 class DistanceChoice:
     """What is coded of distances from the mean, and in which contexts.
 
@@ -94,7 +78,7 @@ class DistanceChoice:
 
     def __init__(self, mean: np.ndarray, log_scale: np.ndarray, first: int):
         """mean, log_scale: settled, both (P, C); first: the first of the contexts to choose from."""
-        self._shape, level = mean.shape, _level(log_scale)
+        self._shape, level = mean.shape, scales.level_of(log_scale).astype(np.int32).ravel()
         self._where = np.flatnonzero(level >= 0)  # numbers in (P, C) as one row
         self.contexts = (level[self._where] + first).astype(np.int16)
 
@@ -125,8 +109,8 @@ class IntegerChoice:
         self._shape = mean.shape
         self._above = (mean - np.rint(mean)).ravel()  # of the mean, above the nearest integer
         self._side = np.where(self._above < 0, -1.0, 1.0)
-        level = _level(log_scale).clip(0)
-        fraction = (np.abs(self._above) * (2 * FRACTIONS)).astype(np.int32).clip(0, FRACTIONS - 1)
+        level = scales.index_of(log_scale).ravel()
+        fraction = (np.abs(self._above) * (2 * FRACTIONS)).astype(np.int64).clip(0, FRACTIONS - 1)
         fine = level * FRACTIONS + fraction
         coarse = level + FINE_LEVELS * (FRACTIONS - 1)
         self.contexts = (np.where(level < FINE_LEVELS, fine, coarse) + first).astype(np.int16)
@@ -156,17 +140,18 @@ class AdaptiveModel:
 
 
 # z is coded as distances, by the first models of a bank; the latents' models come after them.
-HYPER_MODELS = [AdaptiveModel(_log_scale(level)) for level in range(LEVELS)]
+HYPER_MODELS = [AdaptiveModel(scales.log_scale_of(level)) for level in range(scales.LEVELS)]
 
 
 class Kind(abc.ABC):
     """A kind of latents: how they become integers, and which adaptive models code these.
 
     limits: int64 (K,), the largest magnitudes of quantized latents, in steps.
+    wanted: integers that a latent of each level of scale asks for, or None where all latents are coded.
     """
 
-    def __init__(self, limits: np.ndarray):
-        self.limits = limits
+    def __init__(self, limits: np.ndarray, wanted: np.ndarray | None = None):
+        self.limits, self.wanted = limits, wanted
 
     @property
     def most(self) -> np.ndarray:
@@ -176,6 +161,14 @@ class Kind(abc.ABC):
     @abc.abstractmethod
     def round(self, distance: np.ndarray, mean: np.ndarray, log_scale: np.ndarray) -> np.ndarray:
         """What distances from the mean become, each (P, C), in steps: the policy of coding."""
+
+    def deal(self, walk: Walk) -> Iterable[Group]:
+        """The groups of a walk, with the scales that they are coded with."""
+        return walk
+
+    def holds(self, distance: np.ndarray, log_scale: np.ndarray) -> bool:
+        """Whether an encoder codes such distances from the mean, (P, C)."""
+        return True
 
     @abc.abstractmethod
     def choose(self, group: Group) -> DistanceChoice | IntegerChoice:
@@ -187,7 +180,7 @@ class Kind(abc.ABC):
 
 
 class IntegerLatents(Kind):
-    """Latents of hard and soft mode, which become integers that their digits can hold."""
+    """Latents of soft mode, which become integers within what they share of one."""
 
     def __init__(self, digits: Sequence[int], bits: int):
         """digits: of each component, as of `packing.py`; bits: B of the quantizer."""
@@ -207,35 +200,62 @@ class IntegerLatents(Kind):
 
     def adaptive_models(self, slice_count):
         fine = [
-            AdaptiveModel(_log_scale(level), (fraction + 0.5) / (2 * FRACTIONS))
+            AdaptiveModel(scales.log_scale_of(level), (fraction + 0.5) / (2 * FRACTIONS))
             for level in range(FINE_LEVELS)
             for fraction in range(FRACTIONS)
         ]
-        coarse = [AdaptiveModel(_log_scale(level), 0.25) for level in range(FINE_LEVELS, LEVELS)]
+        coarse = [
+            AdaptiveModel(scales.log_scale_of(level), 0.25) for level in range(FINE_LEVELS, scales.LEVELS)
+        ]
         return HYPER_MODELS + (fine + coarse) * slice_count
 
 
 class DistanceLatents(Kind):
     """Latents of variable mode, whose distances from their means become integers."""
 
-    def __init__(self, digits: Sequence[int], bits: int):
-        """As of IntegerLatents, of which only the number of components matters."""
-        super().__init__(np.full(len(digits), LARGEST + 1))
+    def __init__(self, digits: Sequence[int], bits: int, wanted: np.ndarray | None = None):
+        """As of IntegerLatents, where only the number of components matters, and of a Kind."""
+        super().__init__(np.full(len(digits), LARGEST + 1), wanted)
 
     def round(self, distance, mean, log_scale):
         """With all thresholds moved outwards; see `quantize.round_with_dead_zone`."""
         zone = np.minimum(DEAD_ZONE * np.exp2(-log_scale), LARGEST_DEAD_ZONE)
-        return np.sign(distance) * np.floor(np.abs(distance) + 0.5 - zone) * (log_scale >= LEAST_LOG_SCALE)
+        return (
+            np.sign(distance)
+            * np.floor(np.abs(distance) + 0.5 - zone)
+            * (log_scale >= scales.LEAST_LOG_SCALE)
+        )
 
     def choose(self, group):
-        first = len(HYPER_MODELS) + group.step.slice * LEVELS
+        first = len(HYPER_MODELS) + group.step.slice * scales.LEVELS
         return DistanceChoice(group.mean, group.log_scale, first)
 
     def adaptive_models(self, slice_count):
-        return HYPER_MODELS + [AdaptiveModel(_log_scale(level)) for level in range(LEVELS)] * slice_count
+        return HYPER_MODELS * (1 + slice_count)
 
 
-KINDS = {"integers": IntegerLatents, "distances": DistanceLatents}  # by the name in `modes.py`
+class DealtLatents(DistanceLatents):
+    """Latents of hard mode, whose distances have the digits that `dealing.py` deals."""
+
+    def __init__(self, digits: Sequence[int], bits: int):
+        """As of DistanceLatents; bits: B of the quantizer."""
+        super().__init__(digits, bits, dealing.by_level(bits))
+        self.distance_limits = dealing.limit(self.wanted, bits)  # by level of scale
+
+    def round(self, distance, mean, log_scale):
+        """As of DistanceLatents, within what the digits hold; see `quantize.within_digits`."""
+        limit = self.distance_limits[scales.index_of(log_scale)]
+        return super().round(distance, mean, log_scale).clip(-limit, limit)
+
+    def holds(self, distance, log_scale):
+        return bool((np.abs(distance) <= self.distance_limits[scales.index_of(log_scale)]).all())
+
+    def deal(self, walk):
+        return dealing.deal(walk, walk.steps, self.wanted)
+
+
+# By the name in `modes.py`.
+KINDS = {"integers": IntegerLatents, "distances": DistanceLatents, "dealt": DealtLatents}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -276,7 +296,7 @@ def _code_latents(entropy_model, kind, y, walk) -> Iterator[Coded]:
     """What is coded of real latents y (h, w, K), group by group of a walk, which then has them quantized."""
     ends = np.cumsum(entropy_model.slices)[:-1]
     slices = np.split(_rows(y), ends, 1)
-    for group in walk:
+    for group in kind.deal(walk):
         distance = kind.round(group.of(slices) - group.mean, group.mean, group.log_scale)
         choice = kind.choose(group)
         integers = choice.integers(distance)
@@ -353,8 +373,11 @@ class LatentCoder:
 
         limits = np.split(self.kind.limits, np.cumsum(self.entropy_model.slices)[:-1])
         walk = _walk(self.entropy_model, z, shape, t)
-        for group in walk:
-            walk.put(group, _read(reader, self.kind.choose(group), group.mean, limits[group.step.slice]))
+        for group in self.kind.deal(walk):
+            latents = _read(reader, self.kind.choose(group), group.mean, limits[group.step.slice])
+            if not self.kind.holds(latents - group.mean, group.log_scale):
+                raise entropy.PayloadError("the payload is damaged")
+            walk.put(group, latents)
         return Latents(walk.latents(), z.astype(np.float32))
 
     def measure(self, latents: Latents, t: float) -> Measured:

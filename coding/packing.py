@@ -1,8 +1,7 @@
-"""How components of the latents and integers in [0, 2^B] hold each other: as digits of one number.
+"""How components of soft mode's latents share integers in [0, 2^B]: as digits of one number.
 
-`digits` has a number for each component: of the integers that hold it, 1 and more where it is alone in them,
-or 0 where it shares the integer of the component before it. So (3, 1, 0, 0) is a component in three integers,
-then three components in one.
+`digits` has a number for each component: 1, or 0 where it shares the integer of the component before it. So
+(1, 1, 0, 0) is a component that is alone in an integer, then three components in one.
 """
 
 import dataclasses
@@ -11,12 +10,11 @@ from collections.abc import Sequence
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """Components and integers that belong together; there is one of the former or one of the latter.
+    """Components that share an integer.
 
     levels: of each component, an odd number, around zero.
     """
 
-    integers: int
     components: int
     levels: int
 
@@ -31,24 +29,22 @@ def groups(digits: Sequence[int], B: int) -> list[Group]:
 
     Raises ValueError where nothing is there to share, or where so many share it that they have only zero.
     """
-    sizes = []  # integers and components
-    for count in digits:
-        if count:
-            sizes.append((count, 1))
-        elif not sizes or sizes[-1][0] > 1:
-            raise ValueError("digits out of range")
+    sizes = []
+    for digit in digits:
+        if digit:
+            sizes.append(1)
+        elif sizes:
+            sizes[-1] += 1
         else:
-            sizes[-1] = 1, sizes[-1][1] + 1
-    found = [Group(integers, components, levels(integers, components, B)) for integers, components in sizes]
+            raise ValueError("digits out of range")
+    found = [Group(size, levels(size, B)) for size in sizes]
     if not all(group.limit for group in found):
         raise ValueError("digits out of range")
     return found
 
 
-def levels(integers: int, components: int, B: int) -> int:
-    """The levels of a component of a group: all that its integers have, or as many as there is room for."""
-    if components == 1:
-        return (2**B + 1) ** integers
+def levels(components: int, B: int) -> int:
+    """The levels of each of so many components that share an integer: as many as there is room for."""
     found = 1
     while (found + 2) ** components <= 2**B + 1:
         found += 2

@@ -67,10 +67,12 @@ class Canvas:
 class Group:
     """Latents that are coded together: those that a step takes, in a band of rows.
 
+    band: of all positions, the numbers of those in its rows.
     positions: int (P,); mean, log_scale: what the entropy model says of them, each (P, C), settled.
     """
 
     step: Step
+    band: range
     positions: np.ndarray
     mean: np.ndarray
     log_scale: np.ndarray
@@ -109,14 +111,21 @@ class Walk:
         self._canvas = Canvas(*shape, entropy_model.slices)
 
     def __iter__(self) -> Iterator[Group]:
+        rows, columns = self._canvas.rows, self._canvas.columns
         for step in self._entropy_model.steps:
-            for top in range(0, self._canvas.rows, self._band):
+            for top in range(0, rows, self._band):
+                band = range(top * columns, min(top + self._band, rows) * columns)
                 positions = self._canvas.positions(step.places, top, top + self._band)
                 features = self._features[positions]
                 parameters = self._entropy_model.parameters_of(
                     step, features, self._canvas, positions, self._t
                 )
-                yield Group(step, positions, *parameters)
+                yield Group(step, band, positions, *parameters)
+
+    @property
+    def steps(self) -> list[Step]:
+        """Those of the entropy model, in order."""
+        return self._entropy_model.steps
 
     def put(self, group: Group, latents: np.ndarray) -> None:
         """Tell what the latents (P, C) of a group are once they are quantized."""

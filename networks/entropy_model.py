@@ -7,8 +7,8 @@
 z, the hyper-latents, is a hyperprior with means and scales (Minnen, Balle and Toderici 2018, "Joint
 autoregressive and hierarchical priors for learned image compression"). Latents are in units of the
 quantization step, which depends on the rate t, so the model knows t too. Whether latents are integers
-or at whole distances from their mean makes no difference here, see `coding/latents.py`. Positions lie in
-rows, (N, P, C), and channels in columns.
+or at whole distances from their mean makes no difference here, see `coding/latents.py`; whether all of them
+are coded does, see `dealing.py`. Positions lie in rows, (N, P, C), and channels in columns.
 """
 
 import math
@@ -22,8 +22,10 @@ from torch.nn import functional as F
 import coding.entropy_model
 import quantize
 from coding import order
+from coding.config import ModelConfig
 from coding.entropy_model import HIGHEST_LOG_SCALE, LOWEST_LOG_SCALE
 from networks import relaxed, walk
+from networks.dealing import Dealer
 
 
 class EntropyModel(nn.Module):
@@ -38,9 +40,15 @@ class EntropyModel(nn.Module):
         hyper_channels: int,
         width: int,
         hidden: int,
+        wanted: np.ndarray | None = None,
     ):
-        """slices: channels of each; hyper_channels: of z; width: of the features; hidden: of what follows."""
+        """slices: channels of each; hyper_channels: of z; width: of the features; hidden: of what follows.
+
+        wanted: integers that a latent of each level of scale asks for, or None where all latents are coded.
+        """
         super().__init__()
+        wanted = None if wanted is None else torch.from_numpy(wanted)
+        self.register_buffer("wanted", wanted, persistent=False)
         self.slices, channels = slices, sum(slices)
         self.z_mean = nn.Parameter(torch.zeros(3, hyper_channels))
         self.z_log_scale = nn.Parameter(torch.zeros(3, hyper_channels))
@@ -120,6 +128,8 @@ class EntropyModel(nn.Module):
         y: (N, K, h, w), z: (N, Z, ceil(h/4), ceil(w/4)), real, in quantization steps at rates t (N,).
         rounding: one of the policies of `quantize.py`, for the latents.
         noise: whether the bits are those of distances with noise, as in training, or of what is rounded.
+        Latents that get no integers are their mean. In training they have bits all the same, so that the
+        model knows the scale of each, but no gradient for y.
         """
         measured = quantize.with_noise if noise else quantize.as_rounded
         mean, log_scale = self.hyper_parameters(t)  # (N, 1, Z)
@@ -128,11 +138,20 @@ class EntropyModel(nn.Module):
         bits_z = laplacian_bits(measured(distance, rounded), log_scale).sum((1, 2))
 
         groups = walk.Walk(self, walk.from_rows(mean + rounded, z.shape[2:]), y.shape[2:], t)
+        dealer = None if self.wanted is None else Dealer(self.wanted, self.steps, y[0, 0].numel())
         slices, coded = [walk.to_rows(part) for part in y.split(self.slices, 1)], []
         for group in groups:
-            distance = group.of(slices) - group.mean
-            rounded = rounding(distance, group.mean, group.log_scale)
-            coded.append((distance, rounded, group.log_scale))
+            real, log_scale = group.of(slices), group.log_scale
+            if dealer:
+                gets = dealer.deal(group)
+                real = torch.where(gets, real, real.detach())
+            distance = real - group.mean
+            counted = rounded = rounding(distance, group.mean, log_scale)
+            if dealer:
+                rounded = torch.where(gets, rounded, 0)
+                if not self.training:
+                    counted, log_scale = rounded, torch.where(gets, log_scale, LOWEST_LOG_SCALE)
+            coded.append((distance, counted, log_scale))
             groups.put(group, group.mean + rounded)
         # All groups at once: many small operations would take most of a step of training.
         distance, rounded, log_scale = (torch.cat([x.flatten(1) for x in part], 1) for part in zip(*coded))
@@ -162,9 +181,14 @@ def laplacian_bits(distance: torch.Tensor, log_scale: torch.Tensor) -> torch.Ten
     return torch.where(distance < 0.5, near, far)
 
 
-def network_of(frozen: coding.entropy_model.EntropyModel, widths: tuple[int, int, int]) -> EntropyModel:
-    """The network with the weights of a frozen entropy model, float32; widths: as of ModelConfig."""
-    network = EntropyModel(frozen.slices, *widths)
+def untrained(config: ModelConfig) -> EntropyModel:
+    """The network of a configuration, with random weights."""
+    return EntropyModel(config.slices, *config.entropy_widths, config.kind.wanted)
+
+
+def network_of(frozen: coding.entropy_model.EntropyModel, config: ModelConfig) -> EntropyModel:
+    """The network, in evaluation, with the weights, float32, of a configuration's frozen entropy model."""
+    network = untrained(config).eval()
     network.load_state_dict(
         {name: torch.from_numpy(weight.astype(np.float32)) for name, weight in frozen.weights.items()}
     )

@@ -42,7 +42,7 @@ class Schedule:
 
 # By mode: the finer the latents, the less there is to move.
 SCHEDULES = {
-    "hard": Schedule(3.0, 3.5, 0.3),
+    "hard": Schedule(7.0, 2.0, 2.0),
     "soft": Schedule(5.0, 3.0, 1.0),
     "variable": Schedule(7.0, 2.0, 2.0),
 }
@@ -110,6 +110,11 @@ def _descend(window, tile, cost, iterations, bar):
     return best
 
 
+def _whole_where_near(real, coded):
+    """Coded latents where they are what rounding makes of the real ones, and these elsewhere."""
+    return torch.where((real - coded).abs() < 1, coded, real)
+
+
 class Cost:
     """What the cost of latents depends on besides themselves: the loss of training, in bits."""
 
@@ -128,7 +133,7 @@ class Cost:
         self.limits = np.minimum(encoder.coder.kind.limits, LARGEST)
         self.schedule = SCHEDULES[config.mode.name]
         self.t = torch.tensor([t], device=self.device)
-        network = network_of(encoder.coder.entropy_model, config.entropy_widths)
+        network = network_of(encoder.coder.entropy_model, config)
         self.entropy_model = network.requires_grad_(False).to(self.device)
 
 
@@ -162,7 +167,7 @@ class _WindowCost:
     def start(self, window):
         """The latents of a window as they would be coded, and what they cost."""
         coded = self._code(window, self._cost.policies.round)[1]
-        bits, coded = self.real(coded)
+        bits, coded = self.real(_whole_where_near(window, coded))
         return coded, bits
 
     def soft(self, window, sharpness):
@@ -175,10 +180,14 @@ class _WindowCost:
         return bits.sum() + self._distortion(pixels)
 
     def real(self, window):
-        """The cost once the window is rounded, with no dead zone, and the latents that then are coded."""
+        """The cost once the window is rounded, with no dead zone, and the latents that then are coded.
+
+        Real latents stay where none is near: those that get no integers may get some in the whole picture.
+        """
         bits, coded = self._code(window, self._cost.policies.nearest)
         pixels = self._cost.synthesis(coded, self._cost.t)
-        return (bits.sum() + self._distortion((pixels * 255).round() / 255)).item(), coded
+        bits = bits.sum() + self._distortion((pixels * 255).round() / 255)
+        return bits.item(), _whole_where_near(window, coded)
 
     def _code(self, window, rounding):
         """Bits (1,) and quantized latents (1, K, h, w) of a window."""

@@ -17,21 +17,24 @@ from PIL import Image
 import codec
 import model
 import quantize
-from coding import modes, tiles
+from coding import scales, tiles
 from coding.config import ModelConfig
-from coding.latents import IntegerLatents, Latents
+from coding.latents import HYPER_MODELS, IntegerLatents, Latents, symbols
+from coding.modes import MODES
 from coding.tiles import STRIDE
 from engines import export, onnx_engine, tiled, torch_engine
 from engines.model_file import ModelFile
 from engines.pair import Decoder, Encoder
 from networks import eye
+from networks.entropy_model import untrained
 from pictures.picture import Picture
 from training.loss import Networks, RateDistortion
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 SIZES = {
-    "hard": {"digits": (2, 1, 1), "slices": (1, 1, 1), "stages": ((4, 1, 1), (4, 1, 0), (4, 1, 0))},
+    # So many that there are not integers for all of them.
+    "hard": {"digits": (1,) * 40, "slices": (6, 10, 24), "stages": ((4, 1, 1), (4, 1, 0), (4, 1, 0))},
     "soft": {
         "digits": (1, 1, 1, 1, 1, 0),
         "slices": (1, 1, 4),
@@ -43,7 +46,7 @@ SIZES = {
         "stages": ((4, 0, 1), (4, 1, 0), (4, 1, 0), (4, 1, 0)),
     },
 }
-STEPS = {"hard": 2.0, "soft": 0.2, "variable": 0.2}  # of quantization, for orthonormal components
+STEPS = {"hard": 0.2, "soft": 0.2, "variable": 0.2}  # of quantization, for orthonormal components
 
 
 def small_config(mode, trunk_width=4):
@@ -57,11 +60,13 @@ def build_transforms(mode, seed=0, trunk_width=4):
     torch.manual_seed(seed)
     config = small_config(mode, trunk_width)
     analysis, synthesis = model.AnalysisTransform(config).eval(), model.SynthesisTransform(config).eval()
-    entropy_model = model.make_entropy_model(config)
+    entropy_model = untrained(config)
     with torch.no_grad():
         make_linear_codec(analysis, synthesis, STEPS[mode])
         for layer in analysis.neck, synthesis.head, *entropy_model.last, *entropy_model.prediction:
             torch.nn.init.normal_(layer.weight, std=0.02 if layer in (analysis.neck, synthesis.head) else 0.1)
+        if mode == "hard":
+            analysis.neck.weight *= 500  # that all latents are something
         for name, parameter in (*analysis.named_parameters(), *synthesis.named_parameters()):
             if name == "gain" or "modulation" in name:
                 torch.nn.init.normal_(parameter, std=0.1)
@@ -109,7 +114,7 @@ def build_files(mode, seed=0):
     if seed == 0:
         return tuple(ModelFile.load(golden_model(mode, kind), kind) for kind in ("encoder", "decoder"))
     with graphs.borrowed():
-        return export.finish(*build_transforms(mode, seed), pictures().split(1), modes.MODES[mode].lambda_)
+        return export.finish(*build_transforms(mode, seed), pictures().split(1), MODES[mode].lambda_)
 
 
 def golden_model(mode, kind):
@@ -129,7 +134,7 @@ def build_pair(mode, seed=0):
 
 
 def golden_form(data, decoder):
-    """What is kept of a golden file: integers in [0, 2^B], (D, h, w), or variable mode's latents (h, w, K).
+    """What is kept of a golden file: soft mode's integers in [0, 2^B], (D, h, w), or latents (h, w, K).
 
     Where the file keeps all pixels exactly, and so has no latents, it is the pixels.
     """
@@ -143,9 +148,19 @@ def golden_form(data, decoder):
 
 
 def integers_of(y, config):
-    """The integers b in [0, 2^B], a tensor (D, h, w), of quantized latents y (h, w, K)."""
+    """The integers b in [0, 2^B], a tensor (D, h, w), of soft mode's quantized latents y (h, w, K)."""
     nchw = torch.from_numpy(y).permute(2, 0, 1)[None]
     return quantize.to_integers(nchw, config.digits, config.B)[0]
+
+
+def digits_of(coder, latents):
+    """The integers b in [0, 2^B], a tensor (D,), of hard mode's latents, in coding order."""
+    integers, contexts = symbols(coder.entropy_model, coder.kind, latents, 0.0)
+    of_y = contexts >= len(HYPER_MODELS)
+    level = (contexts[of_y] - len(HYPER_MODELS)) % scales.LEVELS
+    B = MODES["hard"].bits
+    assert (coder.kind.wanted[level] > 0).all()
+    return quantize.to_digits(torch.from_numpy(integers[of_y]).double(), coder.kind.wanted[level].tolist(), B)
 
 
 def slope(width, height, mode="RGB"):

@@ -19,9 +19,10 @@ def test_a_model_cannot_ask_for_more_slices_than_are_of_use(slices):
 @pytest.mark.parametrize(
     "change",
     [
+        {"quantize_mode": "hard", "digits": (1, 1, 1, 1, 1, 0)},
         {"quantize_mode": "other"},
         {"digits": (1.0,) * 6},
-        {"digits": (5,) * 6},
+        {"digits": (2,) * 6},
         {"digits": (0, 1, 1, 1, 1, 1)},
         {"trunk_widths": (10**6, 10**6, 10**6)},
         {"trunk_widths": (4, 4)},

@@ -40,11 +40,13 @@ def test_straight_through_has_the_values_of_the_one_and_the_gradient_of_the_othe
     assert v.grad.tolist() == [1, 2, 3]
 
 
-def test_integers_are_those_of_the_digits():
-    y = torch.tensor([-62.0, 40, 62, -12, 12, 5, -2, 0, 2]).view(1, 3, 1, 3)
-    b = quantize.to_integers(y, (3, 2, 1), 2)
-    assert b.shape == (1, 6, 1, 3) and b.min() == 0 and b.max() == 4
-    assert torch.equal(quantize.from_integers(b, (3, 2, 1), 2), y)
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_number_is_that_of_its_digits(count):
+    most = (5**count - 1) // 2
+    number = torch.arange(-most, most + 1.0)
+    digits = quantize.split(number, count, 5)
+    assert len(digits) == count and torch.stack(digits).abs().max() == 2
+    assert torch.equal(quantize.join(digits, 5), number)
 
 
 def test_components_that_share_an_integer_are_its_digits():
@@ -56,10 +58,8 @@ def test_components_that_share_an_integer_are_its_digits():
     assert torch.equal(quantize.from_integers(b, digits, 10), y)
 
 
-@pytest.mark.parametrize(
-    "digits, B, limits", [((3, 2, 1), 2, [62, 12, 2]), ((1, 0, 1, 0, 0), 10, [15, 15, 4, 4, 4])]
-)
-def test_real_latents_round_to_the_same_integers_by_the_formula(digits, B, limits):
+def test_real_latents_round_to_the_same_integers_by_the_formula():
+    digits, B, limits = (1, 0, 1, 0, 0), 10, [15, 15, 4, 4, 4]
     y = torch.tensor([-62.4, -13.0, -2.4, -0.5, 0.2, 1.5, 12.49, 40.0]).view(1, 1, 1, -1)
     most = torch.tensor(limits).view(1, -1, 1, 1)
     y = y.repeat(1, len(digits), 1, 1).clamp(-most - 0.49, most + 0.49)
@@ -100,6 +100,18 @@ def test_latents_become_integers_by_the_formula(B):
     distance, mean, scale = around(0.0)
     rounded = quantize.round_to_integers(distance, mean, scale, B)
     assert torch.equal(rounded + mean, torch.floor(distance + mean + 0.5))
+
+
+@pytest.mark.parametrize("name", ["round", "nearest", "softly"])
+def test_dealt_distances_are_within_what_their_integers_hold(name):
+    plain, dealt = (getattr(quantize.policies(kind, 2), name) for kind in ("distances", "dealt"))
+    options = {"sharpness": 1e4} if name == "softly" else {}
+    for log_scale, most in (-4.0, 0), (-2.7, 0), (-2.5, 2), (-0.9, 2), (-0.5, 12), (4.0, 312):
+        distance = torch.linspace(-500, 500, 601)
+        arguments = distance, torch.zeros(601), torch.full((601,), log_scale)
+        found = dealt(*arguments, **options)
+        assert torch.equal(found, plain(*arguments, **options).clamp(-most, most))
+        assert found.abs().max() == most
 
 
 def test_soft_rounding_goes_from_the_identity_to_a_step():

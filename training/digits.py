@@ -1,8 +1,4 @@
-"""Which components of the latents get how many integers in [0, 2^B], and which share one.
-
-`allocate` is for hard mode, whose few levels want several integers for a wide component, `share` for soft
-mode, whose many levels hold several components.
-"""
+"""Which components of soft mode's latents share an integer in [0, 2^B]."""
 
 import itertools
 
@@ -11,39 +7,6 @@ from torch.nn import functional as F
 
 from coding import packing
 from coding.errors import UserError
-
-
-def allocate(y: torch.Tensor, base: int, room: int, most: int = 4) -> list[int]:
-    """The number of digits for each component.
-
-    y: components (K, L), in steps around zero
-    base: levels of a digit
-    room: digits in all
-    most: digits of a component
-
-    Greedy: whatever saves the most squared error a digit comes first. A component without digits loses all of
-    its square, one with digits what they clip and what they round.
-    """
-    errors = digit_errors(y, base, most)
-    counts = [0] * len(errors)
-    while room:
-        savings = [
-            ((error[count] - error[count + more]) / more, component, more)
-            for component, (error, count) in enumerate(zip(errors, counts))
-            for more in range(1, min(most - count, room) + 1)
-        ]
-        _, component, more = max(savings)
-        counts[component] += more
-        room -= more
-    return counts
-
-
-def digit_errors(y: torch.Tensor, base: int, most: int) -> list[list[float]]:
-    """Squared errors [component][digits] of 0 to `most` digits of `base` levels for components y (K, L)."""
-    errors = [y.square().mean(1)]
-    for count in range(1, most + 1):
-        errors.append(clip_errors(y, base**count) + 1 / 12)
-    return torch.stack(errors, 1).tolist()
 
 
 def share(y: torch.Tensor, B: int, room: int) -> tuple[int, ...]:
@@ -56,8 +19,8 @@ def share(y: torch.Tensor, B: int, room: int) -> tuple[int, ...]:
     no room for so many.
     """
     count, room = len(y), min(room, len(y))
-    sizes = [size for size in range(1, count + 1) if packing.levels(1, size, B) >= 3]
-    errors = torch.stack([clip_errors(y, packing.levels(1, size, B)) for size in sizes]).double()
+    sizes = [size for size in range(1, count + 1) if packing.levels(size, B) >= 3]
+    errors = torch.stack([clip_errors(y, packing.levels(size, B)) for size in sizes]).double()
     sums = F.pad(errors.cumsum(1), (1, 0)).tolist()  # [sizes][K + 1]: of the components before
     best = {(0, 0): (0.0, ())}  # (-error, digits) of so many components in so many integers
     for done, used in itertools.product(range(count), range(room)):

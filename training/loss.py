@@ -11,9 +11,9 @@ from torch import nn
 import quantize
 from coding.config import ModelConfig
 from coding.modes import TUNES, Mode
-from model import AnalysisTransform, SynthesisTransform, make_entropy_model
+from model import AnalysisTransform, SynthesisTransform
 from networks import errors
-from networks.entropy_model import EntropyModel
+from networks.entropy_model import EntropyModel, untrained
 from training.settings import MULTIPLE
 
 
@@ -28,7 +28,7 @@ class Networks:
     @classmethod
     def untrained(cls, config: ModelConfig) -> "Networks":
         """With random weights."""
-        return cls(AnalysisTransform(config), SynthesisTransform(config), make_entropy_model(config))
+        return cls(AnalysisTransform(config), SynthesisTransform(config), untrained(config))
 
     @property
     def config(self) -> ModelConfig:

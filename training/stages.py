@@ -46,7 +46,7 @@ DECODER = {"part": "decoder", "lr": 5e-4}
 # At 5e-4 soft mode's decoder was worse after 291 steps, at 1e-4 better after 165.
 GENTLY = DECODER | {"lr": 1e-4}
 SOFT = {"quantize_mode": "soft", "batch_size": 8, "crop": 192, "lr": 5e-4}
-HARD = SOFT | {"quantize_mode": "hard", "lr": 4e-4}
+HARD = SOFT | {"quantize_mode": "hard", "lr": 2e-4}
 
 STAGES = (
     Stage("steady", VARIABLE | STEADY | {"steps": 36_000}),
@@ -58,6 +58,8 @@ STAGES = (
     Stage("encoder_eye", VARIABLE | ENCODER | {"tune": "eye", "lr": 1.2e-3, "steps": 5_000}, "decoder"),
     Stage("soft", SOFT | {"steps": 5_000}, "encoder"),
     Stage("soft_decoder", SOFT | GENTLY | {"steps": 1_000}, "soft"),
-    Stage("hard", HARD | {"steps": 5_000}),
+    # The decoder first: all that is new to variable mode's networks is what it gets.
+    Stage("hard_start", HARD | DECODER | {"lr": 3e-4, "steps": 2_000}, "encoder"),
+    Stage("hard", HARD | {"steps": 3_000}, "hard_start"),
     Stage("hard_decoder", HARD | GENTLY | {"steps": 1_000}, "hard"),
 )

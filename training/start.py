@@ -2,7 +2,7 @@
 
 `first_model` chooses among the starts. `from_principal_components` gives both transforms' linear paths the
 best linear code of 16x16 patches. `from_pair` takes a trained pair as it is; `fix_rate` prepares one of
-variable mode for soft mode, and `coarsen` one of soft mode for the five levels of hard mode.
+variable mode for soft and hard mode.
 """
 
 import math
@@ -16,7 +16,7 @@ from coding.tiles import STRIDE
 from engines.pair import Decoder, Encoder
 from model import AnalysisTransform, default_config
 from networks.entropy_model import network_of
-from training.convert import coarsen, fix_rate, latents
+from training.convert import fix_rate, latents
 from training.loss import Networks, RateDistortion
 from training.settings import Settings
 
@@ -42,7 +42,7 @@ def from_principal_components(settings: Settings, pixels: torch.Tensor) -> Netwo
     set_principal_components(networks, pixels, step)
     networks.analysis.eval()
     set_scale(networks, pixels)
-    return coarsen(networks, config, pixels, step=1) if settings.quantize_mode == "hard" else networks
+    return networks
 
 
 def from_pair(settings: Settings, pixels: torch.Tensor) -> Networks:
@@ -50,17 +50,15 @@ def from_pair(settings: Settings, pixels: torch.Tensor) -> Networks:
     mode, config = settings.quantize_mode, default_config(settings.quantize_mode)
     encoder = Encoder.load(os.path.join(settings.start_from, "encoder.model"), engine="torch")
     decoder = Decoder.load(os.path.join(settings.start_from, "decoder.model"), engine="torch")
-    entropy_model = network_of(encoder.coder.entropy_model, encoder.config.entropy_widths)
+    entropy_model = network_of(encoder.coder.entropy_model, encoder.config)
     networks = Networks(encoder.transform.module, decoder.transform.module, entropy_model)
     if encoder.config.mode.name == mode:
         return networks
-    # Distortion at fine quantization is in proportion to the square of the step.
-    step = (encoder.lambda_ / settings.lambda_) ** 0.5
     found = encoder.config.mode.name
-    if (found, mode) == ("variable", "soft") and settings.part != "encoder":
-        return fix_rate(networks, config, pixels, t=-math.log2(step))
-    if (found, mode) == ("soft", "hard") and settings.part != "encoder":
-        return coarsen(networks, config, pixels, step)
+    if found == "variable" and settings.part != "encoder":
+        # Distortion at fine quantization is in proportion to the square of the step.
+        t = 0.5 * math.log2(settings.lambda_ / encoder.lambda_)
+        return fix_rate(networks, config, pixels, t)
     why = ", and --part=encoder keeps its decoder" if settings.part == "encoder" else ""
     raise UserError(f"{settings.start_from} holds a model for --quantize_mode={found}{why}")
 

@@ -69,7 +69,7 @@ def test_everything_that_chooses_a_context_is_on_its_grid(model):
 def test_it_is_the_network_that_was_trained(model):
     y, z = random_latents()
     y /= 16
-    network, t = network_of(model, build_files("variable")[0].config.entropy_widths), torch.tensor([37 / 64])
+    network, t = network_of(model, build_files("variable")[0].config), torch.tensor([37 / 64])
     with torch.no_grad():
         features = network.features(torch.from_numpy(tiles.to_input(z)), t)
         theirs = [p[0, 0] for p in network.hyper_parameters(t)]
@@ -80,6 +80,6 @@ def test_it_is_the_network_that_was_trained(model):
 @pytest.mark.parametrize("mode", ["hard", "soft", "variable"])
 def test_the_shapes_of_weights_are_those_of_the_network(mode):
     file = build_files(mode)[0]
-    network = network_of(file.coder.entropy_model, file.config.entropy_widths)
+    network = network_of(file.coder.entropy_model, file.config)
     shapes = {name: tuple(weight.shape) for name, weight in network.state_dict().items()}
     assert shapes == entropy_model.weight_shapes(file.config.slices, file.config.entropy_widths)

@@ -12,6 +12,7 @@ from PIL import Image
 import codec
 import quantize
 from coding import container, tiles
+from coding.latents import IntegerLatents
 from conftest import ROOT, analyse, build_pair, distance_for_eye, picture_of, psnr, synthesise
 from engines import shipped
 from engines.model_file import ModelError
@@ -65,14 +66,14 @@ def test_refinement_goes_by_the_tune_of_the_encoder():
     assert nearer < 0.95 * near
 
 
-@pytest.mark.parametrize("mode", ["hard", "soft"])
-def test_refinement_pays_with_the_shipped_models(mode):
+@pytest.mark.parametrize("mode, share", [("hard", 0.99), ("soft", 0.95)])
+def test_refinement_pays_with_the_shipped_models(mode, share):
     pair = (
         Encoder.load(shipped.path(mode, "encoder"), engine="torch"),
         Decoder.load(shipped.path(mode, "decoder"), engine="torch"),
     )
     image = Image.open(os.path.join(ROOT, "resources/test_images/peppers.png")).crop((160, 160, 320, 320))
-    assert cost(refined(image, pair, 30), image, pair) < 0.95 * cost(
+    assert cost(refined(image, pair, 30), image, pair) < share * cost(
         codec.compress(image, pair[0]), image, pair
     )
 
@@ -80,7 +81,7 @@ def test_refinement_pays_with_the_shipped_models(mode):
 def test_it_never_costs_more(fixed_pair, photo):
     """By the code lengths that the search goes by: whole bytes would blur small pictures."""
     encoder, decoder = fixed_pair
-    entropy_model = network_of(encoder.coder.entropy_model, encoder.config.entropy_widths)
+    entropy_model = network_of(encoder.coder.entropy_model, encoder.config)
     policies = quantize.policies(encoder.config.mode.latents, encoder.config.B)
 
     def total(latents):
@@ -133,7 +134,9 @@ def test_tiles_are_refined_one_after_the_other(fixed_pair, monkeypatch):
     latents = analyse(rgb, encoder)
     before = latents.y.copy()
     y = search_all(latents, rgb, encoder, 15, side=4).y
-    assert np.array_equal(latents.y, before) and np.allclose(y, y.round(), atol=1e-4)
+    assert np.array_equal(latents.y, before)
+    if isinstance(encoder.coder.kind, IntegerLatents):
+        assert np.allclose(y, y.round(), atol=1e-4)
     assert (np.abs(y) <= encoder.coder.kind.limits + 1e-4).all()
     changed = (y.round() != before.round()).any(2)
     assert (

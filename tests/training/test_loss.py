@@ -1,23 +1,52 @@
 """The loss and its gradients."""
 
+import pytest
 import torch
 
+from coding import dealing
 from coding.modes import MODES
 from conftest import build_transforms
 from training import loss
 
 
 def test_a_clipped_latent_is_led_back_by_the_penalty_alone():
-    networks = loss.Networks(*build_transforms("hard"))
-    y = torch.tensor([[40.0, 1.3, -9.0]]).view(1, 3, 1, 1).expand(1, 3, 4, 4).clone().requires_grad_()
+    networks = loss.Networks(*build_transforms("soft"))
+    y = torch.tensor([[600.0, 1.3, -900.0, 0, 0, 0]]).view(1, 6, 1, 1)
+    y = y.expand(1, 6, 4, 4).clone().requires_grad_()
     networks.analysis.forward = lambda x, t: y
     bpp, mse, clipped = loss.RateDistortion(networks)(torch.rand(1, 3, 64, 64))
-    outside = torch.tensor([True, False, True])
+    outside = torch.tensor([True, False, True, False, False, False])
     (bpp + mse).backward(retain_graph=True)
     assert torch.equal(y.grad.abs().sum((0, 2, 3)) == 0, outside)
     y.grad = None
     clipped.backward()
-    assert torch.equal(y.grad.sum((0, 2, 3)).sign(), torch.tensor([1.0, 0.0, -1.0]))
+    assert torch.equal(y.grad.sum((0, 2, 3)).sign(), torch.tensor([1.0, 0, -1, 0, 0, 0]))
+
+
+def test_latents_that_get_no_integers_have_a_gradient_by_z_alone(monkeypatch):
+    monkeypatch.setattr(dealing, "ROOM", 4)
+    networks = loss.Networks(*build_transforms("hard"))
+    y = torch.randn(1, 40, 4, 4).requires_grad_()
+    networks.analysis.forward = lambda x, t: y
+    networks.analysis.hyper_latents = lambda y: torch.zeros(1, 3, 1, 1)
+    rate_distortion = loss.RateDistortion(networks)
+    bpp, error, _ = rate_distortion.rate_and_distortion(torch.rand(1, 3, 64, 64), torch.zeros(1))
+    for term in error, bpp:
+        (gradient,) = torch.autograd.grad(term.sum(), y, retain_graph=True)
+        assert 0 < (gradient != 0).sum() <= 4 * 16
+
+
+@pytest.mark.parametrize("part", ["all", "decoder", "entropy"])
+def test_the_scale_of_latents_that_get_no_integers_is_learned_too(part, monkeypatch):
+    monkeypatch.setattr(dealing, "ROOM", 0)
+    rate_distortion = loss.RateDistortion(loss.Networks(*build_transforms("hard")), part).train()
+    bpp, _, _ = rate_distortion(torch.rand(1, 3, 64, 64))
+    bpp.backward()
+    spread = rate_distortion.entropy_model.spread
+    assert (spread.grad[0] != 0).all()
+    t = torch.zeros(1)
+    in_use, _, _ = rate_distortion.eval().rate_and_distortion(torch.rand(1, 3, 64, 64), t, noise=False)
+    assert in_use < 0.2 * bpp  # of z alone
 
 
 def test_only_the_entropy_model_learns_where_it_is_trained_alone():
