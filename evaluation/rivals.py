@@ -241,11 +241,17 @@ class Rival:
         return self._values[file, metric]
 
     def nearest(self, size: int) -> File:
-        """The File nearest to `size` bytes, of the way that is better by the codec's metric."""
-        nearest = [
-            min(self._around(size, way), key=lambda file: abs(len(file.data) - size))
-            for way in self.codec.ways
-        ]
+        """The File nearest to `size` bytes, of the way that is better by the codec's metric.
+
+        A way whose nearest file is more than a tenth off has no part in it, if another's is nearer.
+        """
+
+        def off(file):
+            return abs(len(file.data) - size)
+
+        nearest = [min(self._around(size, way), key=off) for way in self.codec.ways]
+        near = max(min(map(off, nearest)), size / 10)
+        nearest = [file for file in nearest if off(file) <= near]
         # By PSNR where the image is too small for the other.
         metric = "PSNR" if self.value(nearest[0], self.codec.metric) is None else self.codec.metric
         return max(nearest, key=lambda file: self.value(file, metric))

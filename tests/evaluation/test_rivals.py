@@ -57,7 +57,9 @@ def test_the_nearest_file_is_the_nearest(codec, image):
         found = rival.nearest(size)
         # Sizes of AVIF do not quite rise with quality, so that halving may miss by some bytes.
         assert min(abs(len(found.data) - len(file.data)) for file in nearest) <= 0.02 * len(found.data)
-        assert found.psnr > max(file.psnr for file in nearest) - 0.2
+        off = [abs(len(file.data) - size) for file in nearest]
+        near = [file for file, by in zip(nearest, off) if by <= max(min(off), size / 10)]
+        assert found.psnr > max(file.psnr for file in near) - 0.2
 
 
 def test_psnr_at_a_size_is_between_its_neighbours(codec, image):
@@ -75,7 +77,8 @@ def test_each_codec_is_at_its_best_by_what_it_is_tuned_for(image):
             found = rival.nearest(size)
             for way in rival.codec.ways:
                 nearest = min(rival._around(size, way), key=lambda file: abs(len(file.data) - size))
-                assert rival.value(found, metric) >= rival.value(nearest, metric)
+                if abs(len(nearest.data) - size) <= size / 10:
+                    assert rival.value(found, metric) >= rival.value(nearest, metric)
 
 
 def test_slow_avif_is_the_same_at_another_speed(image):
@@ -98,6 +101,8 @@ def test_jpeg_is_as_small_as_it_can_be(image):
 def test_the_better_subsampling_is_taken(image):
     rival = rivals.Rival(rivals.load("jpeg"), image)
     assert rival.nearest(4000).setting.endswith("4:4:4")  # the red and blue lines
+    smallest = len(rival.file(1, "4:2:0").data)
+    assert len(rival.nearest(smallest - 9).data) == smallest < 0.9 * len(rival.file(1, "4:4:4").data)
     gray = image.convert("L").convert("RGB")
     assert rivals.Rival(rivals.load("jpeg"), gray).nearest(1500).setting.endswith("4:2:0")
 
