@@ -20,7 +20,6 @@ import torch
 
 from coding import dealing, packing, scales
 from coding.latents import DEAD_ZONE, LARGEST_DEAD_ZONE
-from coding.scales import LEAST_LOG_SCALE
 
 
 def quantize(f: torch.Tensor, B: int) -> torch.Tensor:
@@ -64,7 +63,7 @@ def round_plainly(
     log_scale: torch.Tensor,
 ) -> torch.Tensor:
     """The nearest whole distance; zero where the scale is too small for another to be coded."""
-    return distance.round() * (log_scale >= LEAST_LOG_SCALE)
+    return distance.round() * (log_scale >= scales.LEAST_LOG_SCALE)
 
 
 def round_with_dead_zone(
@@ -81,7 +80,7 @@ def round_with_dead_zone(
     quantization of exponential and Laplacian random variables".
     """
     zone = (DEAD_ZONE * torch.exp2(-log_scale)).clamp(max=LARGEST_DEAD_ZONE)
-    return distance.sign() * torch.floor(distance.abs() + 0.5 - zone) * (log_scale >= LEAST_LOG_SCALE)
+    return distance.sign() * torch.floor(distance.abs() + 0.5 - zone) * (log_scale >= scales.LEAST_LOG_SCALE)
 
 
 def within_digits(

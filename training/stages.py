@@ -61,5 +61,5 @@ STAGES = (
     # The decoder first: all that is new to variable mode's networks is what it gets.
     Stage("hard_start", HARD | DECODER | {"lr": 3e-4, "steps": 2_000}, "encoder"),
     Stage("hard", HARD | {"steps": 3_000}, "hard_start"),
-    Stage("hard_decoder", HARD | GENTLY | {"steps": 1_000}, "hard"),
+    Stage("hard_decoder", HARD | DECODER | {"lr": 2e-4, "steps": 1_000}, "hard"),
 )
