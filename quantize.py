@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from coding import dealing, packing, scales
-from coding.latents import DEAD_ZONE, LARGEST_DEAD_ZONE
+from coding.latents import DEAD_ZONE, LARGEST, LARGEST_DEAD_ZONE
 
 
 def quantize(f: torch.Tensor, B: int) -> torch.Tensor:
@@ -57,78 +57,52 @@ def round_to_integers(
     return torch.floor(f * 2**B + 0.5) - 2 ** (B - 1) - mean
 
 
-def round_plainly(
-    distance: torch.Tensor,
-    mean: torch.Tensor,
-    log_scale: torch.Tensor,
-) -> torch.Tensor:
-    """The nearest whole distance; zero where the scale is too small for another to be coded."""
-    return distance.round() * (log_scale >= scales.LEAST_LOG_SCALE)
-
-
 def round_with_dead_zone(
     distance: torch.Tensor,
     mean: torch.Tensor,
     log_scale: torch.Tensor,
 ) -> torch.Tensor:
-    """As `round_plainly`, but all thresholds are moved outwards, and the dead zone around zero is the widest
-    interval.
+    """The nearest whole distance, but with all thresholds moved outwards: the dead zone around zero is the
+    widest interval. Zero where the scale is too small for another to be coded.
 
     Of two integers the one nearer the mean costs fewer bits, by 2.04 / deviation under a Laplace
-    distribution, and is
-    worth a larger error: the rate-distortion optimal thresholds of Sullivan 1996, "Efficient scalar
-    quantization of exponential and Laplacian random variables".
+    distribution, and is worth a larger error: the rate-distortion optimal thresholds of Sullivan 1996,
+    "Efficient scalar quantization of exponential and Laplacian random variables".
     """
     zone = (DEAD_ZONE * torch.exp2(-log_scale)).clamp(max=LARGEST_DEAD_ZONE)
     return distance.sign() * torch.floor(distance.abs() + 0.5 - zone) * (log_scale >= scales.LEAST_LOG_SCALE)
 
 
-def within_digits(
-    policy: Callable,
+def round_within_digits(
     distance: torch.Tensor,
     mean: torch.Tensor,
     log_scale: torch.Tensor,
     B: int,
-    **options: float,
 ) -> torch.Tensor:
-    """What a policy with its options gives, brought to what the digits of hard mode hold."""
-    limit = _digit_limits(B, distance.device)[scales.level_of(log_scale).clamp_min(0).long()]
-    return torch.clamp(policy(distance, mean, log_scale, **options), -limit, limit)
+    """As `round_with_dead_zone`, brought to what the digits of hard mode hold."""
+    limit = limit_of_digits(log_scale, B)
+    return torch.clamp(round_with_dead_zone(distance, mean, log_scale), -limit, limit)
+
+
+def limit_of_digits(log_scale: torch.Tensor, B: int) -> torch.Tensor:
+    """The largest distance from the mean that the digits of hard mode hold."""
+    return _digit_limits(B, log_scale.device)[scales.level_of(log_scale).clamp_min(0).long()]
+
+
+def limit_of_integers(log_scale: torch.Tensor) -> torch.Tensor:
+    """That of an integer in soft mode has nothing to do with the scale: see `coding/packing.py`."""
+    return torch.full_like(log_scale, math.inf)
+
+
+def limit_of_distances(log_scale: torch.Tensor) -> torch.Tensor:
+    """The largest distance in variable mode: zero where the scale is too small for another to be coded."""
+    return LARGEST * (log_scale >= scales.LEAST_LOG_SCALE).float()
 
 
 @functools.cache
 def _digit_limits(B, device):
     """The largest distance for a latent of each level of scale, (LEVELS,)."""
     return torch.from_numpy(dealing.limit(dealing.by_level(B), B)).float().to(device)
-
-
-def soften_to_integers(
-    distance: torch.Tensor,
-    mean: torch.Tensor,
-    log_scale: torch.Tensor,
-    sharpness: float,
-) -> torch.Tensor:
-    """`round_to_integers` made soft, see `soften`."""
-    return soften(distance + mean, sharpness) - mean
-
-
-def soften_plainly(
-    distance: torch.Tensor,
-    mean: torch.Tensor,
-    log_scale: torch.Tensor,
-    sharpness: float,
-) -> torch.Tensor:
-    """`round_plainly` made soft, see `soften`."""
-    return soften(distance, sharpness)
-
-
-def soften(x: torch.Tensor, sharpness: float) -> torch.Tensor:
-    """Soft rounding of x of any shape: the identity for a sharpness near 0, rounding for a large one.
-
-    Agustsson and Theis 2020, "Universally quantized neural compression", section 4.1.
-    """
-    floor = x.detach().floor()
-    return floor + 0.5 + 0.5 * torch.tanh(sharpness * (x - floor - 0.5)) / math.tanh(sharpness / 2)
 
 
 def with_noise(distance: torch.Tensor, rounded: torch.Tensor) -> torch.Tensor:
@@ -211,23 +185,23 @@ def from_integers(
 
 @dataclasses.dataclass(frozen=True)
 class Policies:
-    """The rounding policies of a kind of latents.
+    """How a kind of latents is quantized.
 
-    round: that of coding, as `coding/latents.py` has it too; nearest: the one with no dead zone; softly: the
-    soft one, which has a gradient and a `sharpness` besides.
+    round: the rounding policy of coding, as `coding/latents.py` has it too; from_mean: whether its whole
+    numbers are distances from the mean, or latents; limit: gives the largest of them, by the log_scale.
     """
 
     round: Callable
-    nearest: Callable
-    softly: Callable
+    from_mean: bool
+    limit: Callable
 
 
 def policies(latents: str, B: int) -> Policies:
     """Those of a kind of latents, as `coding/modes.py` names it; B: bits of the quantizer."""
     if latents == "integers":
-        nearest = functools.partial(round_to_integers, B=B)
-        return Policies(nearest, nearest, soften_to_integers)
-    found = round_with_dead_zone, round_plainly, soften_plainly
+        return Policies(functools.partial(round_to_integers, B=B), False, limit_of_integers)
     if latents == "dealt":
-        found = (functools.partial(within_digits, policy, B=B) for policy in found)
-    return Policies(*found)
+        return Policies(
+            functools.partial(round_within_digits, B=B), True, functools.partial(limit_of_digits, B=B)
+        )
+    return Policies(round_with_dead_zone, True, limit_of_distances)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import quantize
+from coding.latents import LARGEST
 from coding.modes import MODES
 
 
@@ -91,8 +92,8 @@ def test_the_dead_zone_is_wider_where_the_model_is_surer():
 
 
 def test_where_the_scale_is_small_every_distance_is_zero():
-    for policy in quantize.round_plainly, quantize.round_with_dead_zone:
-        assert not policy(*around(-4.0)).any() and policy(*around(0.0)).any()
+    policy = quantize.round_with_dead_zone
+    assert not policy(*around(-4.0)).any() and policy(*around(0.0)).any()
 
 
 @pytest.mark.parametrize("B", [2, 10])
@@ -102,29 +103,20 @@ def test_latents_become_integers_by_the_formula(B):
     assert torch.equal(rounded + mean, torch.floor(distance + mean + 0.5))
 
 
-@pytest.mark.parametrize("name", ["round", "nearest", "softly"])
-def test_dealt_distances_are_within_what_their_integers_hold(name):
-    plain, dealt = (getattr(quantize.policies(kind, 2), name) for kind in ("distances", "dealt"))
-    options = {"sharpness": 1e4} if name == "softly" else {}
+def test_dealt_distances_are_within_what_their_integers_hold():
+    plain, dealt = (quantize.policies(kind, 2) for kind in ("distances", "dealt"))
     for log_scale, most in (-4.0, 0), (-2.7, 0), (-2.5, 2), (-0.9, 2), (-0.5, 12), (4.0, 312):
         distance = torch.linspace(-500, 500, 601)
         arguments = distance, torch.zeros(601), torch.full((601,), log_scale)
-        found = dealt(*arguments, **options)
-        assert torch.equal(found, plain(*arguments, **options).clamp(-most, most))
+        found = dealt.round(*arguments)
+        assert torch.equal(found, plain.round(*arguments).clamp(-most, most))
         assert found.abs().max() == most
+        assert (dealt.limit(arguments[2]) == most).all()
 
 
-def test_soft_rounding_goes_from_the_identity_to_a_step():
-    distance, mean, scale = around(0.0)
-    distance = distance[(distance - distance.floor() - 0.5).abs() > 0.01]
-    mean, scale = mean[: len(distance)], scale[: len(distance)]
-    assert torch.allclose(quantize.soften(distance, 1e-2), distance, atol=1e-4)
-    assert torch.allclose(
-        quantize.soften_plainly(distance, mean, scale, sharpness=1e4), (distance + 0.5).floor()
-    )
-    real = distance - mean
-    hard = quantize.soften_to_integers(real, mean, scale, sharpness=1e4)
-    assert torch.allclose(hard, quantize.round_to_integers(real, mean, scale, 10), atol=1e-5)
+def test_the_limit_of_distances_is_zero_where_the_scale_is_small():
+    limits = quantize.policies("distances", 10).limit(torch.tensor([-4.0, 0.0]))
+    assert limits.tolist() == [0, LARGEST]
 
 
 def test_bits_are_measured_on_what_is_rounded_or_on_noise():
