@@ -243,8 +243,7 @@ class DealtLatents(DistanceLatents):
         self.distance_limits = dealing.limit(self.wanted, bits)  # by level of scale
 
     def round(self, distance, mean, log_scale):
-        """As of DistanceLatents, within what the digits hold; see
-        `quantize.round_within_digits`."""
+        """As of DistanceLatents, within what the digits hold; see `quantize.round_within_digits`."""
         limit = self.distance_limits[scales.index_of(log_scale)]
         return super().round(distance, mean, log_scale).clip(-limit, limit)
 

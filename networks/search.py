@@ -15,6 +15,7 @@ what that changes (Babai 1986, "On Lovasz' lattice reduction and the nearest lat
 """
 
 import dataclasses
+import math
 
 import numpy as np
 import torch
@@ -33,7 +34,7 @@ STEP, MOMENTUM = 0.08, 0.7  # the step as a share of one over the curvature of a
 FREE_SHARE = 0.1  # of the iterations, before symbols are fixed
 PROBES, PROBE_SIZE = 3, 0.25  # random directions that the curvature is measured in, and how far, in symbols
 LEAST_CURVATURE = 10.0  # in bits for a symbol squared; most have 15 to 30 at any rate
-TOLERANCE = 1.01  # by what factor the loss may rise in an iteration; fixing symbols raises it more slowly
+TOLERANCE = 1.05  # by what factor the loss may rise in an iteration, as it does when symbols are fixed
 
 
 def refine(
@@ -61,27 +62,27 @@ def refine(
 
 
 def _descend(window, iterations, bar):
-    """The best symbols (S,) that are found for a window."""
-    symbols = before = accepted = window.start
+    """The best symbols (S,) that are found for a _Window; bar: is moved with each of the iterations."""
+    symbols = accepted = window.start
     free, velocity, step = window.inner, torch.zeros_like(symbols), STEP / _curvature(window)
-    least, unfixed = float("inf"), round(FREE_SHARE * iterations)
+    last, unfixed = math.inf, round(FREE_SHARE * iterations)
     for iteration in range(iterations):
         ahead = symbols + MOMENTUM * velocity
         relaxed = window.relaxed(ahead)
         bar.update()
-        if relaxed.loss > TOLERANCE * least:
-            step, velocity, symbols = step / 2, torch.zeros_like(step), torch.where(free, accepted, symbols)
+        if not relaxed.loss <= TOLERANCE * last:
+            step, velocity, last = step / 2, torch.zeros_like(step), math.inf
+            symbols = torch.where(free, accepted, symbols)
             continue
-        least, accepted = relaxed.loss, ahead
-        before, symbols = symbols, torch.where(free, relaxed.proximal(ahead, step), symbols)
-        velocity = symbols - before
-        near = 0.5 * (iteration + 1 - unfixed) / (iterations - unfixed)
-        nearest = symbols.round()
-        distance = (symbols - nearest).abs()
+        last, accepted = relaxed.loss, ahead
+        moved = torch.where(free, relaxed.proximal(ahead, step), symbols)
+        nearest, near = moved.round(), 0.5 * (iteration + 1 - unfixed) / (iterations - unfixed)
+        distance = (moved - nearest).abs()
         # What the code length holds at a whole number may still leave it.
         free = free & ((distance > near) | (distance == 0))
-        symbols = torch.where(free, symbols, nearest)
-    return min(symbols.round(), window.start, key=window.loss)
+        velocity = (moved - symbols) * free
+        symbols = torch.where(free, moved, nearest)
+    return min(window.start, symbols.round(), key=window.loss)
 
 
 def _curvature(window):
@@ -254,20 +255,24 @@ class _Window:
         cost, network = self._cost, self._cost.entropy_model
         groups = walk.Walk(network, self._z, self._shape, cost.t)
         limits = cost.limits.split(network.slices)
-        dealer = network.wanted is not None and Dealer(network.wanted, network.steps, np.prod(self._shape))
-        given = symbols is not None and iter(symbols.split(self._sizes))
-        slices = real is not None and [walk.to_rows(part) for part in real.split(network.slices, 1)]
+        dealer = given = slices = None
+        if network.wanted is not None:
+            dealer = Dealer(network.wanted, network.steps, math.prod(self._shape))
+        if real is None:
+            given = iter(symbols.split(self._sizes))
+        else:
+            slices = [walk.to_rows(part) for part in real.split(network.slices, 1)]
         found = []
         for group in groups:
             offset = torch.zeros_like(group.mean) if cost.policies.from_mean else -group.mean
             limit = torch.minimum(cost.policies.limit(group.log_scale.detach()), limits[group.step.slice])
-            if dealer:
+            if dealer is not None:
                 limit = limit * dealer.deal(group)
-            if given:
+            if given is not None:
                 chosen = next(given).view_as(group.mean)
             else:
                 distance = group.of(slices) - group.mean
-                chosen = cost.policies.round(distance, group.mean, group.log_scale) - offset
+                chosen = (cost.policies.round(distance, group.mean, group.log_scale) - offset).round()
             chosen = torch.clamp(chosen, -limit, limit)
             groups.put(group, group.mean + offset + chosen)
             found.append((chosen, offset, group.log_scale, limit))

@@ -18,7 +18,7 @@ from engines import shipped
 from engines.model_file import ModelError
 from engines.pair import Decoder, Encoder
 from networks import search
-from networks.entropy_model import network_of
+from networks.entropy_model import laplacian_bits, network_of
 
 
 def refined(image, pair, effort, **options):
@@ -121,6 +121,61 @@ def test_refinement_costs_less_in_variable_mode(variable_pair, photo, quality, m
         data = refined(image, variable_pair, 50, quality=quality)
         assert cost(data, image, variable_pair) < cost(plain, image, variable_pair)
         monkeypatch.undo()
+
+
+def window_of(rgb, encoder, tile=None):
+    """The search's window of all latents of pixels (H, W, 3) at t = 0; tile: that which is moved, or all."""
+    latents = analyse(rgb, encoder)
+    rows, columns = (slice(0, length) for length in latents.y.shape[:2])
+    part = tiles.Tile(tile or (rows, columns), (rows, columns), tile or (rows, columns))
+    cost = search.Cost(latents.z, 0, 0.0, picture_of(rgb), encoder)
+    return search._Window(cost, part, torch.from_numpy(tiles.to_input(latents.y)))
+
+
+def test_it_starts_from_what_would_be_coded(fixed_pair, variable_pair, photo):
+    for encoder in fixed_pair[0], variable_pair[0]:
+        latents, window = analyse(photo, encoder), window_of(photo, encoder)
+        y, z = (torch.from_numpy(tiles.to_input(part)) for part in (latents.y, latents.z))
+        policies = quantize.policies(encoder.config.mode.latents, encoder.config.B)
+        network = network_of(encoder.coder.entropy_model, encoder.config)
+        with torch.no_grad():
+            _, bits, coded = network.quantize(y, z, torch.zeros(1), policies.round)
+            walked = window._walk(window.start)
+        assert torch.equal(window.start, window.start.round())
+        assert torch.allclose(walked.latents, coded, atol=1e-4)
+        assert window._bits(walked, walked.symbols).sum() == pytest.approx(bits.item(), rel=1e-4)
+
+
+def test_the_margin_of_a_tile_stays(fixed_pair, photo):
+    window = window_of(photo, fixed_pair[0], (slice(0, 2), slice(1, 4)))
+    best = search._descend(window, 20, tiles.bar(0, progress=False))
+    changed = best != window.start
+    assert window.inner.any() and changed.any() and not changed[~window.inner].any()
+
+
+def test_a_loss_that_is_not_finite_leaves_what_would_be_coded(fixed_pair, photo, monkeypatch):
+    window = window_of(photo, fixed_pair[0])
+    bar = tiles.bar(0, progress=False)
+    monkeypatch.setattr(window, "_weight", float("nan"))
+    assert torch.equal(search._descend(window, 3, bar), window.start)
+
+
+def test_a_proximal_step_is_the_best_there_is():
+    """Beside all of a fine grid, at scales and offsets of all kinds."""
+    torch.manual_seed(0)
+    symbols, offset, step = 3 * torch.randn(200), torch.rand(200) - 0.5, 0.001 + 0.009 * torch.rand(200)
+    log_scale, gradient = torch.linspace(-3, 4, 200), 20 * torch.randn(200)
+    limit = torch.where(torch.arange(200) % 10 > 0, 100.0, 0.0)
+    found = search._Relaxed(0, gradient, offset, log_scale, limit).proximal(symbols, step)
+    assert (found[limit == 0] == 0).all()
+
+    def value(x):
+        below = x.floor()
+        ends = (laplacian_bits(below + by + offset, log_scale) for by in (0, 1))
+        return torch.lerp(*ends, x - below) + (x - symbols + step * gradient).square() / (2 * step)
+
+    grid = torch.stack([value(found + by) for by in torch.linspace(-1, 1, 2001)])
+    assert (value(found) <= grid.min(0).values + 1e-3)[limit > 0].all()
 
 
 def test_tiles_are_refined_one_after_the_other(fixed_pair, monkeypatch):
