@@ -11,7 +11,8 @@ what that changes (Babai 1986, "On Lovasz' lattice reduction and the nearest lat
 - Between whole numbers the code length goes in straight lines, which makes it convex, and the loss falls by
   proximal gradient steps with momentum (Beck and Teboulle 2009, "A fast iterative shrinkage-thresholding
   algorithm for linear inverse problems"). The corners of the code length hold most latents at zero.
-- Symbols that come near to a whole number are fixed there, and what counts as near grows to a half.
+- Symbols that come near to a whole number are fixed there, and what counts as near grows to a half. Those
+  that the code length holds at one stay free until the end.
 """
 
 import dataclasses
@@ -32,7 +33,9 @@ from networks.precision import has_bfloat16
 TILE = 48  # latents a side, a multiple of 4: gradients need more memory than coding does
 STEP, MOMENTUM = 0.08, 0.7  # the step as a share of one over the curvature of a single symbol
 FREE_SHARE = 0.1  # of the iterations, before symbols are fixed
-PROBES, PROBE_SIZE = 3, 0.25  # random directions that the curvature is measured in, and how far, in symbols
+# Random directions that the curvature is measured in, all symbols at once, and how far: as far as rounding
+# moves them, for the error of the tune for the eye is sharper nearby.
+PROBES, PROBE_SIZE = 3, 0.25
 LEAST_CURVATURE = 10.0  # in bits for a symbol squared; most have 15 to 30 at any rate
 TOLERANCE = 1.05  # by what factor the loss may rise in an iteration, as it does when symbols are fixed
 
@@ -50,6 +53,7 @@ def refine(
     What costs less is the code length under the entropy model's own distributions, with the distortion; the
     adaptive models take a little less than that.
     latents: of the rows, and of a margin that stays; cost: of these.
+    iterations: of each tile; PROBES more and three steps without gradient come before and after them.
     bar: is moved with each iteration; side: of a tile in latents, a multiple of 4.
     """
     y = latents.y.copy()
@@ -86,7 +90,8 @@ def _descend(window, iterations, bar):
 
 
 def _curvature(window):
-    """The second derivative of the loss by each symbol (S,), in bits for a symbol squared.
+    """The second derivative by each symbol (S,) of the loss but for its own code length, in bits for a symbol
+    squared.
 
     That of a channel in a step of coding is a mean over the positions (Hutchinson's estimator of a diagonal).
     """
@@ -135,7 +140,10 @@ class _Relaxed:
 
     def proximal(self, symbols, step):
         """Symbols (S,) with the least own code lengths and squared distances to a gradient step, which are
-        divided by twice the step."""
+        divided by twice the step.
+
+        step: so short that one times the slope of the code length is less than half a symbol.
+        """
         moved = symbols - step * self.gradient
         corner = moved.round()
         below, at, above = (laplacian_bits(corner + by + self.offset, self.log_scale) for by in (-1, 0, 1))
