@@ -53,7 +53,7 @@ def refine(
     What costs less is the code length under the entropy model's own distributions, with the distortion; the
     adaptive models take a little less than that.
     latents: of the rows, and of a margin that stays; cost: of these.
-    iterations: of each tile; PROBES more and three steps without gradient come before and after them.
+    iterations: of each tile; the curvature takes PROBES + 1 gradients more.
     bar: is moved with each iteration; side: of a tile in latents, a multiple of 4.
     """
     y = latents.y.copy()

@@ -68,6 +68,7 @@ def test_refinement_goes_by_the_tune_of_the_encoder():
 
 @pytest.mark.parametrize("mode, share", [("hard", 0.95), ("soft", 0.93), ("variable", 0.94)])
 def test_refinement_pays_with_the_shipped_models(mode, share):
+    """By squared errors, so with the encoder for PSNR."""
     pair = (
         Encoder.load(shipped.path(mode, "encoder", "psnr"), engine="torch"),
         Decoder.load(shipped.path(mode, "decoder"), engine="torch"),
@@ -158,6 +159,17 @@ def test_a_loss_that_is_not_finite_leaves_what_would_be_coded(fixed_pair, photo,
     bar = tiles.bar(0, progress=False)
     monkeypatch.setattr(window, "_weight", float("nan"))
     assert torch.equal(search._descend(window, 3, bar), window.start)
+
+
+def test_it_goes_on_after_a_step_that_raised_the_loss(variable_pair, photo, monkeypatch):
+    window, losses = window_of(photo, variable_pair[0]), []
+    relaxed = window.relaxed
+    monkeypatch.setattr(window, "relaxed", lambda x: losses.append(relaxed(x)) or losses[-1])
+    monkeypatch.setattr(search, "TOLERANCE", 1.0)
+    search._descend(window, 20, tiles.bar(0, progress=False))
+    losses = [one.loss for one in losses[-20:]]
+    assert any(after > before for before, after in zip(losses, losses[1:]))
+    assert losses[-1] not in losses[-4:-1]
 
 
 def test_a_proximal_step_is_the_best_there_is():
