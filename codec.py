@@ -125,7 +125,7 @@ def _refined_stripes(picture, t, encoder, effort, progress) -> Iterator[Latents]
         for rows in order.stripes(*shape):
             wide = tiles.widened(rows, shape[0], tiles.SYNTHESIS_HALO)
             latents = tiled.analyse(picture, wide, t, encoder, no_bar)
-            cost = search.Cost(latents.z, wide.start, t, picture, encoder)
+            cost = search.Cost(wide.start, t, picture, encoder)
             yield search.refine(
                 latents, slice(rows.start - wide.start, rows.stop - wide.start), cost, effort, bar
             )

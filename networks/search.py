@@ -5,14 +5,8 @@ of one picture, which are what the latents are rounded to, are moved from where 
 lambda * 255^2 * error + bits is lower for that picture (Yang, Bamler and Mandt 2020, "Improving inference
 for neural image compression"). The error is that of the encoder's tune. The file is one like any other.
 
-Errors of latents are not orthogonal in the picture, so that finding the best symbols is decoding a lattice
-with a rate added. As there, they are fixed one after the other, and those that are still real make up for
-what that changes (Babai 1986, "On Lovasz' lattice reduction and the nearest lattice point problem"):
-- Between whole numbers the code length goes in straight lines, which makes it convex, and the loss falls by
-  proximal gradient steps with momentum (Beck and Teboulle 2009, "A fast iterative shrinkage-thresholding
-  algorithm for linear inverse problems"). The corners of the code length hold most latents at zero.
-- Symbols that come near to a whole number are fixed there, and what counts as near grows to a half. Those
-  that the code length holds at one stay free until the end.
+z goes first: its symbols are searched for what z and the latents cost together, while the latents stay as
+they are, which needs the entropy model alone. Then those of the latents are, by `descent.py` too.
 """
 
 import dataclasses
@@ -25,19 +19,13 @@ from tqdm import tqdm
 import quantize
 from coding import tiles
 from coding.latents import LARGEST, Latents
-from networks import errors, walk
+from networks import descent, errors, walk
 from networks.dealing import Dealer
 from networks.entropy_model import laplacian_bits, network_of
 from networks.precision import has_bfloat16
 
 TILE = 48  # latents a side, a multiple of 4: gradients need more memory than coding does
-STEP, MOMENTUM = 0.08, 0.7  # the step as a share of one over the curvature of a single symbol
-FREE_SHARE = 0.1  # of the iterations, before symbols are fixed
-# Random directions that the curvature is measured in, all symbols at once, and how far: as far as rounding
-# moves them, for the error of the tune for the eye is sharper nearby.
-PROBES, PROBE_SIZE = 3, 0.25
-LEAST_CURVATURE = 10.0  # in bits for a symbol squared; most have 15 to 30 at any rate
-TOLERANCE = 1.05  # by what factor the loss may rise in an iteration, as it does when symbols are fixed
+HYPER_SHARE = 0.5  # of the iterations, for z; each takes a sixth of the time of one for the latents
 
 
 def refine(
@@ -48,71 +36,36 @@ def refine(
     bar: tqdm,
     side: int = TILE,
 ) -> Latents:
-    """Real latents of some rows that cost less once they are quantized; z stays as it is.
+    """Real latents of some rows that cost less once they are quantized.
 
     What costs less is the code length under the entropy model's own distributions, with the distortion; the
     adaptive models take a little less than that.
     latents: of the rows, and of a margin that stays; cost: of these.
-    iterations: of each tile; the curvature takes PROBES + 1 gradients more.
-    bar: is moved with each iteration; side: of a tile in latents, a multiple of 4.
+    iterations: of each tile, for its latents; bar: is moved with each.
+    side: of a tile in latents, a multiple of 4.
     """
-    y = latents.y.copy()
+    y, z = latents.y.copy(), latents.z.copy()
     for part in tiles.split(rows, y.shape[:2], tiles.SYNTHESIS_HALO, side):
-        window = _Window(cost, part, torch.from_numpy(tiles.to_input(y[part.window])))
-        best = window.latents_of(_descend(window, iterations, bar))
-        y[rows][part.tile] = tiles.from_output(best.cpu().numpy())
+        window, of_z = _Window(cost, part), tiles.in_hyper(part.window)
+        real_y, real_z = window.tensor(y[part.window]), window.tensor(z[of_z])
+        symbols = _HyperSymbols(window, real_y, real_z)
+        real_z = symbols.z_of(descent.descend(symbols, math.ceil(HYPER_SHARE * iterations)))
+        symbols = _LatentSymbols(window, real_y, real_z)
+        best = symbols.latents_of(descent.descend(symbols, iterations, bar.update))
+        z[of_z], y[rows][part.tile] = (tiles.from_output(found.cpu().numpy()) for found in (real_z, best))
     hyper_rows, _ = tiles.in_hyper((rows, slice(0, 0)))
-    return Latents(y[rows], latents.z[hyper_rows])
-
-
-def _descend(window, iterations, bar):
-    """The best symbols (S,) that are found for a _Window; bar: is moved with each of the iterations."""
-    symbols = accepted = window.start
-    free, velocity, step = window.inner, torch.zeros_like(symbols), STEP / _curvature(window)
-    last, unfixed = math.inf, round(FREE_SHARE * iterations)
-    for iteration in range(iterations):
-        ahead = symbols + MOMENTUM * velocity
-        relaxed = window.relaxed(ahead)
-        bar.update()
-        if not relaxed.loss <= TOLERANCE * last:
-            step, velocity, last = step / 2, torch.zeros_like(step), math.inf
-            symbols = torch.where(free, accepted, symbols)
-            continue
-        last, accepted = relaxed.loss, ahead
-        moved = torch.where(free, relaxed.proximal(ahead, step), symbols)
-        nearest, near = moved.round(), 0.5 * (iteration + 1 - unfixed) / (iterations - unfixed)
-        distance = (moved - nearest).abs()
-        # What the code length holds at a whole number may still leave it.
-        free = free & ((distance > near) | (distance == 0))
-        velocity = (moved - symbols) * free
-        symbols = torch.where(free, moved, nearest)
-    return min(window.start, symbols.round(), key=window.loss)
-
-
-def _curvature(window):
-    """The second derivative by each symbol (S,) of the loss but for its own code length, in bits for a symbol
-    squared.
-
-    That of a channel in a step of coding is a mean over the positions (Hutchinson's estimator of a diagonal).
-    """
-    generator, products = torch.Generator().manual_seed(0), 0
-    gradient = window.relaxed(window.start).gradient
-    for _ in range(PROBES):
-        signs = torch.randint(0, 2, gradient.shape, generator=generator).to(gradient) * 2 - 1
-        moved = window.relaxed(window.start + PROBE_SIZE * signs).gradient
-        products = products + (moved - gradient) * signs / (PROBES * PROBE_SIZE)
-    return window.mean_by_channel(products).clamp_min(LEAST_CURVATURE)
+    return Latents(y[rows], z[hyper_rows])
 
 
 class Cost:
     """What the cost of latents depends on besides themselves: the loss of training, in bits."""
 
-    def __init__(self, z: np.ndarray, top: int, t: float, picture, encoder):
-        """z: real; top: the row of the latents that z begins at; t: the rate.
+    def __init__(self, top: int, t: float, picture, encoder):
+        """top: the row of the picture's latents that the latents begin at; t: the rate.
 
         picture: the pictures.Picture; encoder: a pair.Encoder with its decoder, with PyTorch.
         """
-        self.z, self.top, self.picture = z, top, picture
+        self.top, self.picture = top, picture
         self.gray = picture.metadata.gray
         self.error = errors.BY_TUNE[encoder.tune]
         self.weight = encoder.lambda_ * 4**t * 255**2  # of an error
@@ -126,76 +79,168 @@ class Cost:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Relaxed:
-    """The loss of real symbols, and what a proximal step needs, each (S,).
-
-    gradient: of the loss but for the symbols' own code lengths; offset, log_scale, limit: as of _Walked.
-    """
-
-    loss: float
-    gradient: torch.Tensor
-    offset: torch.Tensor
-    log_scale: torch.Tensor
-    limit: torch.Tensor
-
-    def proximal(self, symbols, step):
-        """Symbols (S,) with the least own code lengths and squared distances to a gradient step, which are
-        divided by twice the step.
-
-        step: so short that one times the slope of the code length is less than half a symbol.
-        """
-        moved = symbols - step * self.gradient
-        corner = moved.round()
-        below, at, above = (laplacian_bits(corner + by + self.offset, self.log_scale) for by in (-1, 0, 1))
-        past = moved - corner
-        right, left = (past - step * (above - at)).clamp_min(0), (past - step * (at - below)).clamp_max(0)
-        return torch.clamp(corner + right + left, -self.limit, self.limit)
-
-
-@dataclasses.dataclass(frozen=True)
 class _Walked:
-    """What a walk through a window finds, each (S,) in the order of coding, but for the latents (1, K, h, w).
-
-    symbol + offset is the distance from the mean; log_scale: of its distribution; limit: the largest symbol.
-    """
+    """What a walk through a window finds: symbols (S,) in the order of coding and how they are coded, and the
+    latents (1, K, h, w) that they say."""
 
     symbols: torch.Tensor
-    offset: torch.Tensor
-    log_scale: torch.Tensor
-    limit: torch.Tensor
+    code: descent.Code
     latents: torch.Tensor
+
+    @property
+    def bits(self):
+        """Of all symbols."""
+        return self.code.bits(self.symbols).sum()
 
 
 class _Window:
-    """The loss, in bits, of the symbols of a tile and its margin.
+    """A tile and its margin: how latents in it are coded, and what errors their pixels have.
 
-    start: those that would be coded, (S,); inner: which belong to the tile.
+    tile: where in the window; shape: (h, w) of the window, in latents.
     """
 
-    def __init__(self, cost, part, real):
-        """part: the tiles.Tile, in the latents of the cost; real: latents (1, K, h, w) of its window."""
+    def __init__(self, cost, part):
+        """part: the tiles.Tile, in the latents of the cost."""
         rows, columns = part.window
         pixels = tiles.in_pixels((slice(rows.start + cost.top, rows.stop + cost.top), columns))
         target = cost.picture.window(*pixels)
         counts = np.zeros((*target.shape[:2], 1), bool)  # pixels that are not padding
         metadata = cost.picture.metadata
         counts[: metadata.height - pixels[0].start, : metadata.width - pixels[1].start] = True
-        self._cost, self._tile, self._shape = cost, part.tile_in_window, real.shape[2:]
-        self._target = self._tensor(target) / 255  # (1, 3, 16 h, 16 w)
-        self._counts = self._tensor(counts) > 0
+        self.cost, self.tile = cost, part.tile_in_window
+        self.shape = rows.stop - rows.start, columns.stop - columns.start
+        self._target = self.tensor(target) / 255  # (1, 3, 16 h, 16 w)
+        self._counts = self.tensor(counts) > 0
         self._weight = cost.weight * counts.size
-        z = self._tensor(cost.z[tiles.in_hyper(part.window)])
-        mean, _ = cost.entropy_model.hyper_parameters(cost.t)
-        self._z = walk.from_rows(mean + (walk.to_rows(z) - mean).round(), z.shape[2:])
+
+    def tensor(self, array):
+        """Float (1, C, h, w) of an array (h, w, C)."""
+        return torch.from_numpy(tiles.to_input(array)).to(self.cost.device)
+
+    def groups(self, z):
+        """The walk.Walk through the latents; z: quantized."""
+        return walk.Walk(self.cost.entropy_model, z, self.shape, self.cost.t)
+
+    def walk_to(self, symbols, sizes, z):
+        """The _Walked of symbols (S,); sizes: how many are coded in each step; z: quantized."""
+        given = iter(symbols.split(sizes))
+        return self._walk(z, lambda group, offset: next(given).view_as(group.mean))
+
+    def walk_along(self, real, z):
+        """The _Walked of those symbols that real latents (1, K, h, w) are coded as."""
+        slices = self.slices_of(real)
+
+        def choose(group, offset):
+            distance = group.of(slices) - group.mean
+            return (self.cost.policies.round(distance, group.mean, group.log_scale) - offset).round()
+
+        return self._walk(z, choose)
+
+    def slices_of(self, latents):
+        """Latents (1, K, h, w) in slices (1, h * w, C)."""
+        return [walk.to_rows(part) for part in latents.split(self.cost.entropy_model.slices, 1)]
+
+    def _walk(self, z, choose):
+        """choose: gives the symbols (1, P, C) of a group with some offset."""
+        cost, network, groups = self.cost, self.cost.entropy_model, self.groups(z)
+        limits, found = cost.limits.split(network.slices), []
+        dealer = None
+        if network.wanted is not None:
+            dealer = Dealer(network.wanted, network.steps, math.prod(self.shape))
+        for group in groups:
+            offset = torch.zeros_like(group.mean) if cost.policies.from_mean else -group.mean
+            limit = torch.minimum(cost.policies.limit(group.log_scale.detach()), limits[group.step.slice])
+            if dealer is not None:
+                limit = limit * dealer.deal(group)
+            chosen = torch.clamp(choose(group, offset), -limit, limit)
+            groups.put(group, group.mean + offset + chosen)
+            found.append((chosen, offset, group.log_scale, limit))
+        symbols, *code = (torch.cat([x.flatten() for x in part]) for part in zip(*found))
+        return _Walked(symbols, descent.Code(*code), groups.latents())
+
+    def distortion(self, latents):
+        """lambda * 255^2 * error in bits, of pixels that are not yet rounded, for gradients."""
+        # Gradients need few digits.
+        with torch.autocast(latents.device.type, torch.bfloat16, enabled=has_bfloat16(self.cost.device)):
+            pixels = self.cost.synthesis(latents, self.cost.t)
+        return self._distortion_of(pixels)
+
+    def shown_distortion(self, latents):
+        """The same of pixels as they are shown."""
+        return self._distortion_of((self.cost.synthesis(latents, self.cost.t) * 255).round() / 255)
+
+    def _distortion_of(self, pixels):
+        if self.cost.gray:
+            pixels = pixels.mean(1, keepdim=True)
+        pixels = torch.where(self._counts, pixels.float().clamp(0, 1), self._target)
+        return self._weight * self.cost.error(pixels, self._target).sum()
+
+
+class _HyperSymbols:
+    """The objective of z: what z and the latents cost, while these stay as they are.
+
+    Its gradient is that of latents that are not rounded, whose bits are those of a latent with noise: it is
+    smooth, and needs no pixels.
+    """
+
+    def __init__(self, window, y, z):
+        """y, z: of the window, real, (1, K, h, w) and (1, Z, ceil(h/4), ceil(w/4))."""
+        self._window, self._y = window, y
+        self._mean, log_scale = window.cost.entropy_model.hyper_parameters(window.cost.t)  # (1, 1, Z)
+        symbols = (walk.to_rows(z) - self._mean).round()
+        self._rows, self._shape = symbols.shape, z.shape[2:]
+        self.start = symbols.flatten()  # (S,), position by position
+        limit = torch.full_like(self.start, LARGEST)
+        log_scale = log_scale.expand(self._rows).flatten()
+        self._code = descent.Code(torch.zeros_like(self.start), log_scale, limit)
+        inner = torch.zeros(self._shape, dtype=torch.bool, device=z.device)
+        inner[tiles.in_hyper(window.tile)] = True
+        self.inner = inner.flatten()[:, None].expand(self._rows[1:]).flatten()
+
+    def z_of(self, symbols):
+        """z, quantized, of symbols (S,)."""
+        return walk.from_rows(self._mean + symbols.view(self._rows), self._shape)
+
+    def mean_by_channel(self, values):
+        """What values (S,) are in the mean over the positions of each channel."""
+        return values.view(self._rows).mean(1, keepdim=True).expand(self._rows).flatten()
+
+    def relaxed(self, symbols):
+        """The descent.Relaxed of real symbols."""
+        leaf = symbols.clone().requires_grad_()
+        window, bits = self._window, 0
+        groups, slices = window.groups(self.z_of(leaf)), window.slices_of(self._y)
+        for group in groups:
+            real = group.of(slices)
+            bits = bits + laplacian_bits(real - group.mean, group.log_scale).sum()
+            groups.put(group, real)
+        (gradient,) = torch.autograd.grad(bits, leaf)
+        loss = bits.detach() + self._code.relaxed_bits(symbols).sum()
+        return descent.Relaxed(loss.item(), gradient, self._code)
+
+    @torch.no_grad()
+    def loss(self, symbols):
+        """The loss of whole symbols, for latents that are rounded and pixels as they are shown."""
+        walked = self._window.walk_along(self._y, self.z_of(symbols))
+        bits = walked.bits + self._code.bits(symbols).sum()
+        return (bits + self._window.shown_distortion(walked.latents)).item()
+
+
+class _LatentSymbols:
+    """The objective of the latents, whose start is what would be coded with this z."""
+
+    def __init__(self, window, y, z):
+        """y: of the window, real, (1, K, h, w); z: quantized, (1, Z, ceil(h/4), ceil(w/4))."""
+        self._window, self._z = window, z
         self._number()
-        real = real.to(cost.device)
         with torch.no_grad():
-            walked = self._walk(real=real)
-        self.start, self._start = walked.symbols, _whole_where_near(real, walked.latents)
+            walked = window.walk_along(y, z)
+        self.start, self._start = walked.symbols, _whole_where_near(y, walked.latents)
 
     def _number(self):
         """Say of each symbol which latent it is, of which channel in which step, and whether of the tile."""
-        (rows, columns), network, device = self._shape, self._cost.entropy_model, self._cost.device
+        (rows, columns), network = self._window.shape, self._window.cost.entropy_model
+        device = self._window.cost.device
         canvas = walk.Canvas(1, rows, columns, network.slices, device)
         channels = torch.arange(sum(network.slices), device=device).split(network.slices)
         latents, streams = [], []
@@ -206,13 +251,9 @@ class _Window:
         self._sizes = [len(part) for part in latents]
         self._latents = torch.cat(latents)  # (S,), in (K, h, w)
         self._streams = torch.cat(streams).unique(return_inverse=True)[1]  # (S,)
-        inner = torch.zeros(self._shape, dtype=torch.bool, device=device)
-        inner[self._tile] = True
+        inner = torch.zeros(self._window.shape, dtype=torch.bool, device=device)
+        inner[self._window.tile] = True
         self.inner = inner.flatten()[self._latents % (rows * columns)]
-
-    def _tensor(self, array):
-        """Float (1, C, h, w) of an array (h, w, C)."""
-        return torch.from_numpy(tiles.to_input(array)).to(self._cost.device)
 
     def mean_by_channel(self, values):
         """What values (S,) are in the mean over the positions of each channel in each step of coding."""
@@ -220,29 +261,23 @@ class _Window:
         sums.index_add_(1, self._streams, torch.stack((values, torch.ones_like(values))))
         return (sums[0] / sums[1])[self._streams]
 
+    def _walked(self, symbols):
+        return self._window.walk_to(symbols, self._sizes, self._z)
+
     def relaxed(self, symbols):
-        """The _Relaxed of real symbols."""
+        """The descent.Relaxed of real symbols."""
         leaf = symbols.clone().requires_grad_()
-        walked = self._walk(leaf)
-        below = walked.symbols.detach().floor()
-        share = walked.symbols.detach() - below
-        bits = torch.lerp(self._bits(walked, below), self._bits(walked, below + 1), share)
-        # Gradients need few digits.
-        with torch.autocast(symbols.device.type, torch.bfloat16, enabled=has_bfloat16(self._cost.device)):
-            pixels = self._cost.synthesis(walked.latents, self._cost.t)
-        loss = bits.sum() + self._distortion(pixels)
+        walked = self._walked(leaf)
+        bits = walked.code.relaxed_bits(walked.symbols).sum()
+        loss = bits + self._window.distortion(walked.latents)
         (gradient,) = torch.autograd.grad(loss, leaf)
-        return _Relaxed(
-            loss.item(), gradient, walked.offset.detach(), walked.log_scale.detach(), walked.limit
-        )
+        return descent.Relaxed(loss.item(), gradient, walked.code.detached())
 
     @torch.no_grad()
     def loss(self, symbols):
         """The loss of whole symbols, for pixels as they are shown."""
-        walked = self._walk(symbols)
-        pixels = self._cost.synthesis(walked.latents, self._cost.t)
-        bits = self._bits(walked, walked.symbols).sum()
-        return (bits + self._distortion((pixels * 255).round() / 255)).item()
+        walked = self._walked(symbols)
+        return (walked.bits + self._window.shown_distortion(walked.latents)).item()
 
     @torch.no_grad()
     def latents_of(self, symbols):
@@ -251,51 +286,12 @@ class _Window:
         Those that can be nothing but zero stay real where that is not near: they may get integers in the
         whole picture.
         """
-        walked = self._walk(symbols)
-        limit = torch.zeros_like(walked.latents).flatten().index_copy(0, self._latents, walked.limit)
+        walked = self._walked(symbols)
+        limit = torch.zeros_like(walked.latents).flatten().index_copy(0, self._latents, walked.code.limit)
         real = _whole_where_near(self._start, walked.latents)
         coded = torch.where(limit.view_as(real) > 0, walked.latents, real)
-        rows, columns = self._tile
+        rows, columns = self._window.tile
         return coded[:, :, rows, columns]
-
-    def _walk(self, symbols=None, real=None):
-        """The _Walked of symbols, or of those that real latents (1, K, h, w) are coded as."""
-        cost, network = self._cost, self._cost.entropy_model
-        groups = walk.Walk(network, self._z, self._shape, cost.t)
-        limits = cost.limits.split(network.slices)
-        dealer = given = slices = None
-        if network.wanted is not None:
-            dealer = Dealer(network.wanted, network.steps, math.prod(self._shape))
-        if real is None:
-            given = iter(symbols.split(self._sizes))
-        else:
-            slices = [walk.to_rows(part) for part in real.split(network.slices, 1)]
-        found = []
-        for group in groups:
-            offset = torch.zeros_like(group.mean) if cost.policies.from_mean else -group.mean
-            limit = torch.minimum(cost.policies.limit(group.log_scale.detach()), limits[group.step.slice])
-            if dealer is not None:
-                limit = limit * dealer.deal(group)
-            if given is not None:
-                chosen = next(given).view_as(group.mean)
-            else:
-                distance = group.of(slices) - group.mean
-                chosen = (cost.policies.round(distance, group.mean, group.log_scale) - offset).round()
-            chosen = torch.clamp(chosen, -limit, limit)
-            groups.put(group, group.mean + offset + chosen)
-            found.append((chosen, offset, group.log_scale, limit))
-        return _Walked(*(torch.cat([x.flatten() for x in part]) for part in zip(*found)), groups.latents())
-
-    def _bits(self, walked, symbols):
-        """Code lengths (S,)."""
-        return laplacian_bits(symbols + walked.offset, walked.log_scale) * (walked.limit > 0)
-
-    def _distortion(self, pixels):
-        """lambda * 255^2 * error in bits of the whole window."""
-        if self._cost.gray:
-            pixels = pixels.mean(1, keepdim=True)
-        pixels = torch.where(self._counts, pixels.float().clamp(0, 1), self._target)
-        return self._weight * self._cost.error(pixels, self._target).sum()
 
 
 def _whole_where_near(real, coded):

@@ -17,7 +17,7 @@ from conftest import ROOT, analyse, build_pair, distance_for_eye, picture_of, ps
 from engines import shipped
 from engines.model_file import ModelError
 from engines.pair import Decoder, Encoder
-from networks import search
+from networks import descent, search
 from networks.entropy_model import laplacian_bits, network_of
 
 
@@ -27,7 +27,7 @@ def refined(image, pair, effort, **options):
 
 def search_all(latents, rgb, encoder, effort, **options):
     """What the search makes of all latents of pixels (H, W, 3) at t = 0."""
-    cost = search.Cost(latents.z, 0, 0.0, picture_of(rgb), encoder)
+    cost = search.Cost(0, 0.0, picture_of(rgb), encoder)
     bar = tiles.bar(0, progress=False)
     return search.refine(latents, slice(0, len(latents.y)), cost, effort, bar, **options)
 
@@ -125,48 +125,62 @@ def test_refinement_costs_less_in_variable_mode(variable_pair, photo, quality, m
 
 
 def window_of(rgb, encoder, tile=None):
-    """The search's window of all latents of pixels (H, W, 3) at t = 0; tile: that which is moved, or all."""
+    """The search's window of all latents of pixels (H, W, 3) at t = 0, and its objectives, of z and the
+    latents; tile: that which is moved, or all."""
     latents = analyse(rgb, encoder)
     rows, columns = (slice(0, length) for length in latents.y.shape[:2])
     part = tiles.Tile(tile or (rows, columns), (rows, columns), tile or (rows, columns))
-    cost = search.Cost(latents.z, 0, 0.0, picture_of(rgb), encoder)
-    return search._Window(cost, part, torch.from_numpy(tiles.to_input(latents.y)))
+    cost = search.Cost(0, 0.0, picture_of(rgb), encoder)
+    window = search._Window(cost, part)
+    hyper = search._HyperSymbols(window, window.tensor(latents.y), window.tensor(latents.z))
+    z = hyper.z_of(hyper.start)
+    return window, hyper, search._LatentSymbols(window, window.tensor(latents.y), z)
 
 
 def test_it_starts_from_what_would_be_coded(fixed_pair, variable_pair, photo):
     for encoder in fixed_pair[0], variable_pair[0]:
-        latents, window = analyse(photo, encoder), window_of(photo, encoder)
+        latents, (_, hyper, symbols) = analyse(photo, encoder), window_of(photo, encoder)
         y, z = (torch.from_numpy(tiles.to_input(part)) for part in (latents.y, latents.z))
         policies = quantize.policies(encoder.config.mode.latents, encoder.config.B)
         network = network_of(encoder.coder.entropy_model, encoder.config)
         with torch.no_grad():
-            _, bits, coded = network.quantize(y, z, torch.zeros(1), policies.round)
-            walked = window._walk(window.start)
-        assert torch.equal(window.start, window.start.round())
+            bits_z, bits, coded = network.quantize(y, z, torch.zeros(1), policies.round)
+            walked = symbols._walked(symbols.start)
+        assert torch.equal(symbols.start, symbols.start.round())
         assert torch.allclose(walked.latents, coded, atol=1e-4)
-        assert window._bits(walked, walked.symbols).sum() == pytest.approx(bits.item(), rel=1e-4)
+        assert walked.bits == pytest.approx(bits.item(), rel=1e-4)
+        assert hyper.loss(hyper.start) == pytest.approx(bits_z.item() + symbols.loss(symbols.start), rel=1e-4)
 
 
 def test_the_margin_of_a_tile_stays(fixed_pair, photo):
-    window = window_of(photo, fixed_pair[0], (slice(0, 2), slice(1, 4)))
-    best = search._descend(window, 20, tiles.bar(0, progress=False))
-    changed = best != window.start
-    assert window.inner.any() and changed.any() and not changed[~window.inner].any()
+    _, _, symbols = window_of(photo, fixed_pair[0], (slice(0, 2), slice(1, 4)))
+    changed = descent.descend(symbols, 20) != symbols.start
+    assert symbols.inner.any() and changed.any() and not changed[~symbols.inner].any()
+
+
+def test_z_of_a_tile_costs_less_with_the_latents_as_they_are():
+    encoder = Encoder.load(shipped.path("variable", "encoder", "psnr"), engine="torch")
+    image = Image.open(os.path.join(ROOT, "resources/test_images/peppers.png")).crop((160, 160, 288, 288))
+    _, hyper, _ = window_of(np.asarray(image), encoder, (slice(0, 4), slice(4, 8)))
+    best = descent.descend(hyper, 10)
+    changed = best != hyper.start
+    assert torch.equal(best, best.round()) and hyper.loss(best) < hyper.loss(hyper.start)
+    assert 4 * hyper.inner.sum() == len(best) and not changed[~hyper.inner].any()
 
 
 def test_a_loss_that_is_not_finite_leaves_what_would_be_coded(fixed_pair, photo, monkeypatch):
-    window = window_of(photo, fixed_pair[0])
-    bar = tiles.bar(0, progress=False)
+    window, hyper, symbols = window_of(photo, fixed_pair[0])
     monkeypatch.setattr(window, "_weight", float("nan"))
-    assert torch.equal(search._descend(window, 3, bar), window.start)
+    for objective in hyper, symbols:
+        assert torch.equal(descent.descend(objective, 3), objective.start)
 
 
 def test_it_goes_on_after_a_step_that_raised_the_loss(variable_pair, photo, monkeypatch):
-    window, losses = window_of(photo, variable_pair[0]), []
-    relaxed = window.relaxed
-    monkeypatch.setattr(window, "relaxed", lambda x: losses.append(relaxed(x)) or losses[-1])
-    monkeypatch.setattr(search, "TOLERANCE", 1.0)
-    search._descend(window, 20, tiles.bar(0, progress=False))
+    (_, _, symbols), losses = window_of(photo, variable_pair[0]), []
+    relaxed = symbols.relaxed
+    monkeypatch.setattr(symbols, "relaxed", lambda x: losses.append(relaxed(x)) or losses[-1])
+    monkeypatch.setattr(descent, "TOLERANCE", 1.0)
+    descent.descend(symbols, 20)
     losses = [one.loss for one in losses[-20:]]
     assert any(after > before for before, after in zip(losses, losses[1:]))
     assert losses[-1] not in losses[-4:-1]
@@ -178,7 +192,7 @@ def test_a_proximal_step_is_the_best_there_is():
     symbols, offset, step = 3 * torch.randn(200), torch.rand(200) - 0.5, 0.001 + 0.009 * torch.rand(200)
     log_scale, gradient = torch.linspace(-3, 4, 200), 20 * torch.randn(200)
     limit = torch.where(torch.arange(200) % 10 > 0, 100.0, 0.0)
-    found = search._Relaxed(0, gradient, offset, log_scale, limit).proximal(symbols, step)
+    found = descent.Relaxed(0, gradient, descent.Code(offset, log_scale, limit)).proximal(symbols, step)
     assert (found[limit == 0] == 0).all()
 
     def value(x):
