@@ -186,16 +186,21 @@ class _HyperSymbols:
     def __init__(self, window, y, z):
         """y, z: of the window, real, (1, K, h, w) and (1, Z, ceil(h/4), ceil(w/4))."""
         self._window, self._y = window, y
-        self._mean, log_scale = window.cost.entropy_model.hyper_parameters(window.cost.t)  # (1, 1, Z)
+        cost = window.cost
+        self._mean, log_scale = cost.entropy_model.hyper_parameters(cost.t)  # (1, 1, Z)
         symbols = (walk.to_rows(z) - self._mean).round()
         self._rows, self._shape = symbols.shape, z.shape[2:]
-        self.start = symbols.flatten()  # (S,), position by position
-        limit = torch.full_like(self.start, LARGEST)
         log_scale = log_scale.expand(self._rows).flatten()
+        limit = quantize.limit_of_distances(log_scale)  # most channels of a trained z are never coded
+        self.start = torch.clamp(symbols.flatten(), -limit, limit)  # (S,), position by position
         self._code = descent.Code(torch.zeros_like(self.start), log_scale, limit)
         inner = torch.zeros(self._shape, dtype=torch.bool, device=z.device)
         inner[tiles.in_hyper(window.tile)] = True
         self.inner = inner.flatten()[:, None].expand(self._rows[1:]).flatten()
+        if not cost.policies.from_mean:  # they become the same integers with any z
+            with torch.no_grad():
+                y = window.walk_along(y, self.z_of(self.start)).latents
+        self._slices = window.slices_of(y)
 
     def z_of(self, symbols):
         """z, quantized, of symbols (S,)."""
@@ -209,11 +214,12 @@ class _HyperSymbols:
         """The descent.Relaxed of real symbols."""
         leaf = symbols.clone().requires_grad_()
         window, bits = self._window, 0
-        groups, slices = window.groups(self.z_of(leaf)), window.slices_of(self._y)
+        groups = window.groups(self.z_of(leaf))
         for group in groups:
-            real = group.of(slices)
+            real = group.of(self._slices)
             bits = bits + laplacian_bits(real - group.mean, group.log_scale).sum()
-            groups.put(group, real)
+            with torch.no_grad():
+                groups.put(group, real)
         (gradient,) = torch.autograd.grad(bits, leaf)
         loss = bits.detach() + self._code.relaxed_bits(symbols).sum()
         return descent.Relaxed(loss.item(), gradient, self._code)
