@@ -117,15 +117,15 @@ def decode_latents(encoded: Encoded, decoder: Decoder) -> Iterator[Latents]:
 
 
 def _refined_stripes(picture, t, encoder, effort, progress) -> Iterator[Latents]:
-    """The same after `effort` iterations of the search."""
-    from networks import search  # which needs PyTorch
+    """The real latents of each stripe, after `effort` iterations of the search."""
+    from networks import search, window  # which need PyTorch
 
     shape, no_bar = tiled.shape_of(picture.metadata), tiles.bar(0, progress=False)
     with tiles.bar(effort * tiles.count(shape, search.TILE), progress) as bar:
         for rows in order.stripes(*shape):
             wide = tiles.widened(rows, shape[0], tiles.SYNTHESIS_HALO)
             latents = tiled.analyse(picture, wide, t, encoder, no_bar)
-            cost = search.Cost(wide.start, t, picture, encoder)
+            cost = window.Cost(wide.start, t, picture, encoder)
             yield search.refine(
                 latents, slice(rows.start - wide.start, rows.stop - wide.start), cost, effort, bar
             )

@@ -1,11 +1,11 @@
 """A search for whole numbers, the symbols of a file, that cost less, by the gradient of what they cost.
 
-Errors of latents are not orthogonal in the picture, so that finding the best symbols is decoding a lattice
-with a rate added. As there, they are fixed one after the other, and those that are still real make up for
-what that changes (Babai 1986, "On Lovasz' lattice reduction and the nearest lattice point problem"):
+Where what one symbol does another can make up for, finding the best ones is decoding a lattice with a rate
+added. As there, they are fixed one after the other, and those that are still real make up for what that
+changes (Babai 1986, "On Lovasz' lattice reduction and the nearest lattice point problem"):
 - Between whole numbers the code length goes in straight lines, which makes it convex, and the loss falls by
   proximal gradient steps with momentum (Beck and Teboulle 2009, "A fast iterative shrinkage-thresholding
-  algorithm for linear inverse problems"). The corners of the code length hold most latents at zero.
+  algorithm for linear inverse problems"). The corners of the code length hold most symbols at zero.
 - Symbols that come near to a whole number are fixed there, and what counts as near grows to a half. Those
   that the code length holds at one stay free until the end.
 """
@@ -24,15 +24,15 @@ FREE_SHARE = 0.1  # of the iterations, before symbols are fixed
 # Random directions that the curvature is measured in, all symbols at once, and how far: as far as rounding
 # moves them, for the error of the tune for the eye is sharper nearby.
 PROBES, PROBE_SIZE = 3, 0.25
-LEAST_CURVATURE = 10.0  # in bits for a symbol squared; most latents have 15 to 30 at any rate
+LEAST_CURVATURE = 10.0  # in bits for a symbol squared; most of the latents have 15 to 30 at any rate
 TOLERANCE = 1.05  # by what factor the loss may rise in an iteration, as it does when symbols are fixed
 
 
 @dataclasses.dataclass(frozen=True)
 class Code:
     """How symbols are coded, each (S,): symbol + offset is the distance from the mean of a Laplace
-    distribution with the deviation 2^log_scale, and limit is the largest symbol; where it is 0 nothing is
-    coded."""
+    distribution with the deviation 2^log_scale, and limit is the largest magnitude of a symbol;
+    where it is 0 nothing is coded."""
 
     offset: torch.Tensor
     log_scale: torch.Tensor
@@ -92,14 +92,18 @@ class Objective(Protocol):
     def loss(self, symbols: torch.Tensor) -> float:
         """The loss of whole symbols (S,)."""
 
-    def mean_by_channel(self, values: torch.Tensor) -> torch.Tensor:
+    def mean_of_like(self, values: torch.Tensor) -> torch.Tensor:
         """For each of values (S,) the mean over the symbols that are like it."""
 
 
-def descend(objective: Objective, iterations: int, told: Callable[[], object] = lambda: None) -> torch.Tensor:
+def descend(
+    objective: Objective,
+    iterations: int,
+    on_iteration: Callable[[], object] = lambda: None,
+) -> torch.Tensor:
     """The best symbols (S,) that are found; never such as cost more than those of the start.
 
-    iterations: the curvature takes PROBES + 1 gradients more; told: is called in each.
+    iterations: the curvature takes PROBES + 1 gradients more; on_iteration: is called once in each.
     """
     symbols = accepted = objective.start
     free, velocity, step = objective.inner, torch.zeros_like(symbols), STEP / _curvature(objective)
@@ -107,7 +111,7 @@ def descend(objective: Objective, iterations: int, told: Callable[[], object] = 
     for iteration in range(iterations):
         ahead = symbols + MOMENTUM * velocity
         relaxed = objective.relaxed(ahead)
-        told()
+        on_iteration()
         if not relaxed.loss <= TOLERANCE * last:
             step, velocity, last = step / 2, torch.zeros_like(step), math.inf
             symbols = torch.where(free, accepted, symbols)
@@ -135,4 +139,4 @@ def _curvature(objective):
         signs = torch.randint(0, 2, gradient.shape, generator=generator).to(gradient) * 2 - 1
         moved = objective.relaxed(objective.start + PROBE_SIZE * signs).gradient
         products = products + (moved - gradient) * signs / (PROBES * PROBE_SIZE)
-    return objective.mean_by_channel(products).clamp_min(LEAST_CURVATURE)
+    return objective.mean_of_like(products).clamp_min(LEAST_CURVATURE)

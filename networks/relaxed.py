@@ -18,9 +18,10 @@ def activate(x: torch.Tensor) -> torch.Tensor:
 
 def signed_log(x: torch.Tensor) -> torch.Tensor:
     """sign(x) log2(1 + |x|), by straight lines between powers of two."""
-    above = 1 + x.abs()
+    side = torch.where(x < 0, -1.0, 1.0).to(x.dtype)  # not sign(x): zero has a gradient too
+    above = 1 + side * x
     exponent = above.detach().log2().floor()  # at a power of two both lines beside it give the same
-    return x.sign() * (exponent + above * torch.exp2(-exponent) - 1)
+    return side * (exponent + above * torch.exp2(-exponent) - 1)
 
 
 def polynomial(coefficients: torch.Tensor, t: torch.Tensor) -> torch.Tensor:

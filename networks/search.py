@@ -6,23 +6,22 @@ lambda * 255^2 * error + bits is lower for that picture (Yang, Bamler and Mandt 
 for neural image compression"). The error is that of the encoder's tune. The file is one like any other.
 
 z goes first: its symbols are searched for what z and the latents cost together, while the latents stay as
-they are, which needs the entropy model alone. Then those of the latents are, by `descent.py` too.
+they are. Its steps need the entropy model alone, and what they find is kept if it costs less with the pixels
+too. Then come the symbols of the latents, whose errors are not orthogonal in the picture. Both are searches
+by `descent.py`.
 """
 
-import dataclasses
 import math
 
-import numpy as np
 import torch
 from tqdm import tqdm
 
 import quantize
 from coding import tiles
-from coding.latents import LARGEST, Latents
-from networks import descent, errors, walk
-from networks.dealing import Dealer
-from networks.entropy_model import laplacian_bits, network_of
-from networks.precision import has_bfloat16
+from coding.latents import Latents
+from networks import descent, walk
+from networks.entropy_model import laplacian_bits
+from networks.window import Cost, Window
 
 TILE = 48  # latents a side, a multiple of 4: gradients need more memory than coding does
 HYPER_SHARE = 0.5  # of the iterations, for z; each takes a sixth of the time of one for the latents
@@ -31,7 +30,7 @@ HYPER_SHARE = 0.5  # of the iterations, for z; each takes a sixth of the time of
 def refine(
     latents: Latents,
     rows: slice,
-    cost: "Cost",
+    cost: Cost,
     iterations: int,
     bar: tqdm,
     side: int = TILE,
@@ -40,147 +39,29 @@ def refine(
 
     What costs less is the code length under the entropy model's own distributions, with the distortion; the
     adaptive models take a little less than that.
-    latents: of the rows, and of a margin that stays; cost: of these.
+    latents: of the rows, and of a margin whose symbols stay; cost: of these.
     iterations: of each tile, for its latents; bar: is moved with each.
     side: of a tile in latents, a multiple of 4.
     """
     y, z = latents.y.copy(), latents.z.copy()
     for part in tiles.split(rows, y.shape[:2], tiles.SYNTHESIS_HALO, side):
-        window, of_z = _Window(cost, part), tiles.in_hyper(part.window)
-        real_y, real_z = window.tensor(y[part.window]), window.tensor(z[of_z])
-        symbols = _HyperSymbols(window, real_y, real_z)
-        real_z = symbols.z_of(descent.descend(symbols, math.ceil(HYPER_SHARE * iterations)))
-        symbols = _LatentSymbols(window, real_y, real_z)
-        best = symbols.latents_of(descent.descend(symbols, iterations, bar.update))
-        z[of_z], y[rows][part.tile] = (tiles.from_output(found.cpu().numpy()) for found in (real_z, best))
+        window, z_area = Window(cost, part), tiles.in_hyper(part.window)
+        real = window.tensor(y[part.window])
+        hyper = _HyperSymbols(window, real, window.tensor(z[z_area]))
+        found_z = hyper.z_of(descent.descend(hyper, math.ceil(HYPER_SHARE * iterations)))
+        symbols = _LatentSymbols(window, real, found_z)
+        found_y = symbols.latents_of(descent.descend(symbols, iterations, bar.update))
+        z[z_area] = tiles.from_output(found_z.cpu().numpy())
+        y[rows][part.tile] = tiles.from_output(found_y.cpu().numpy())
     hyper_rows, _ = tiles.in_hyper((rows, slice(0, 0)))
     return Latents(y[rows], z[hyper_rows])
-
-
-class Cost:
-    """What the cost of latents depends on besides themselves: the loss of training, in bits."""
-
-    def __init__(self, top: int, t: float, picture, encoder):
-        """top: the row of the picture's latents that the latents begin at; t: the rate.
-
-        picture: the pictures.Picture; encoder: a pair.Encoder with its decoder, with PyTorch.
-        """
-        self.top, self.picture = top, picture
-        self.gray = picture.metadata.gray
-        self.error = errors.BY_TUNE[encoder.tune]
-        self.weight = encoder.lambda_ * 4**t * 255**2  # of an error
-        config, transform = encoder.config, encoder.decoder.transform
-        self.synthesis, self.device = transform.module, transform.device
-        self.policies = quantize.policies(config.mode.latents, config.B)
-        self.limits = torch.from_numpy(np.minimum(encoder.coder.kind.limits, LARGEST)).float().to(self.device)
-        self.t = torch.tensor([t], device=self.device)
-        network = network_of(encoder.coder.entropy_model, config)
-        self.entropy_model = network.requires_grad_(False).to(self.device)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Walked:
-    """What a walk through a window finds: symbols (S,) in the order of coding and how they are coded, and the
-    latents (1, K, h, w) that they say."""
-
-    symbols: torch.Tensor
-    code: descent.Code
-    latents: torch.Tensor
-
-    @property
-    def bits(self):
-        """Of all symbols."""
-        return self.code.bits(self.symbols).sum()
-
-
-class _Window:
-    """A tile and its margin: how latents in it are coded, and what errors their pixels have.
-
-    tile: where in the window; shape: (h, w) of the window, in latents.
-    """
-
-    def __init__(self, cost, part):
-        """part: the tiles.Tile, in the latents of the cost."""
-        rows, columns = part.window
-        pixels = tiles.in_pixels((slice(rows.start + cost.top, rows.stop + cost.top), columns))
-        target = cost.picture.window(*pixels)
-        counts = np.zeros((*target.shape[:2], 1), bool)  # pixels that are not padding
-        metadata = cost.picture.metadata
-        counts[: metadata.height - pixels[0].start, : metadata.width - pixels[1].start] = True
-        self.cost, self.tile = cost, part.tile_in_window
-        self.shape = rows.stop - rows.start, columns.stop - columns.start
-        self._target = self.tensor(target) / 255  # (1, 3, 16 h, 16 w)
-        self._counts = self.tensor(counts) > 0
-        self._weight = cost.weight * counts.size
-
-    def tensor(self, array):
-        """Float (1, C, h, w) of an array (h, w, C)."""
-        return torch.from_numpy(tiles.to_input(array)).to(self.cost.device)
-
-    def groups(self, z):
-        """The walk.Walk through the latents; z: quantized."""
-        return walk.Walk(self.cost.entropy_model, z, self.shape, self.cost.t)
-
-    def walk_to(self, symbols, sizes, z):
-        """The _Walked of symbols (S,); sizes: how many are coded in each step; z: quantized."""
-        given = iter(symbols.split(sizes))
-        return self._walk(z, lambda group, offset: next(given).view_as(group.mean))
-
-    def walk_along(self, real, z):
-        """The _Walked of those symbols that real latents (1, K, h, w) are coded as."""
-        slices = self.slices_of(real)
-
-        def choose(group, offset):
-            distance = group.of(slices) - group.mean
-            return (self.cost.policies.round(distance, group.mean, group.log_scale) - offset).round()
-
-        return self._walk(z, choose)
-
-    def slices_of(self, latents):
-        """Latents (1, K, h, w) in slices (1, h * w, C)."""
-        return [walk.to_rows(part) for part in latents.split(self.cost.entropy_model.slices, 1)]
-
-    def _walk(self, z, choose):
-        """choose: gives the symbols (1, P, C) of a group with some offset."""
-        cost, network, groups = self.cost, self.cost.entropy_model, self.groups(z)
-        limits, found = cost.limits.split(network.slices), []
-        dealer = None
-        if network.wanted is not None:
-            dealer = Dealer(network.wanted, network.steps, math.prod(self.shape))
-        for group in groups:
-            offset = torch.zeros_like(group.mean) if cost.policies.from_mean else -group.mean
-            limit = torch.minimum(cost.policies.limit(group.log_scale.detach()), limits[group.step.slice])
-            if dealer is not None:
-                limit = limit * dealer.deal(group)
-            chosen = torch.clamp(choose(group, offset), -limit, limit)
-            groups.put(group, group.mean + offset + chosen)
-            found.append((chosen, offset, group.log_scale, limit))
-        symbols, *code = (torch.cat([x.flatten() for x in part]) for part in zip(*found))
-        return _Walked(symbols, descent.Code(*code), groups.latents())
-
-    def distortion(self, latents):
-        """lambda * 255^2 * error in bits, of pixels that are not yet rounded, for gradients."""
-        # Gradients need few digits.
-        with torch.autocast(latents.device.type, torch.bfloat16, enabled=has_bfloat16(self.cost.device)):
-            pixels = self.cost.synthesis(latents, self.cost.t)
-        return self._distortion_of(pixels)
-
-    def shown_distortion(self, latents):
-        """The same of pixels as they are shown."""
-        return self._distortion_of((self.cost.synthesis(latents, self.cost.t) * 255).round() / 255)
-
-    def _distortion_of(self, pixels):
-        if self.cost.gray:
-            pixels = pixels.mean(1, keepdim=True)
-        pixels = torch.where(self._counts, pixels.float().clamp(0, 1), self._target)
-        return self._weight * self.cost.error(pixels, self._target).sum()
 
 
 class _HyperSymbols:
     """The objective of z: what z and the latents cost, while these stay as they are.
 
-    Its gradient is that of latents that are not rounded, whose bits are those of a latent with noise: it is
-    smooth, and needs no pixels.
+    Its gradient is that of bits alone, and of latents that are not rounded, all of them: these have the bits
+    of latents with noise, as in training, so that the gradient is smooth.
     """
 
     def __init__(self, window, y, z):
@@ -206,15 +87,14 @@ class _HyperSymbols:
         """z, quantized, of symbols (S,)."""
         return walk.from_rows(self._mean + symbols.view(self._rows), self._shape)
 
-    def mean_by_channel(self, values):
+    def mean_of_like(self, values):
         """What values (S,) are in the mean over the positions of each channel."""
         return values.view(self._rows).mean(1, keepdim=True).expand(self._rows).flatten()
 
     def relaxed(self, symbols):
         """The descent.Relaxed of real symbols."""
         leaf = symbols.clone().requires_grad_()
-        window, bits = self._window, 0
-        groups = window.groups(self.z_of(leaf))
+        groups, bits = self._window.walk_from(self.z_of(leaf)), 0
         for group in groups:
             real = group.of(self._slices)
             bits = bits + laplacian_bits(real - group.mean, group.log_scale).sum()
@@ -238,15 +118,11 @@ class _LatentSymbols:
     def __init__(self, window, y, z):
         """y: of the window, real, (1, K, h, w); z: quantized, (1, Z, ceil(h/4), ceil(w/4))."""
         self._window, self._z = window, z
-        self._number()
         with torch.no_grad():
             walked = window.walk_along(y, z)
         self.start, self._start = walked.symbols, _whole_where_near(y, walked.latents)
-
-    def _number(self):
-        """Say of each symbol which latent it is, of which channel in which step, and whether of the tile."""
-        (rows, columns), network = self._window.shape, self._window.cost.entropy_model
-        device = self._window.cost.device
+        # Of each symbol which latent it is, of which channel in which step, and whether of the tile.
+        (rows, columns), network, device = window.shape, window.cost.entropy_model, window.cost.device
         canvas = walk.Canvas(1, rows, columns, network.slices, device)
         channels = torch.arange(sum(network.slices), device=device).split(network.slices)
         latents, streams = [], []
@@ -257,11 +133,11 @@ class _LatentSymbols:
         self._sizes = [len(part) for part in latents]
         self._latents = torch.cat(latents)  # (S,), in (K, h, w)
         self._streams = torch.cat(streams).unique(return_inverse=True)[1]  # (S,)
-        inner = torch.zeros(self._window.shape, dtype=torch.bool, device=device)
-        inner[self._window.tile] = True
+        inner = torch.zeros(window.shape, dtype=torch.bool, device=device)
+        inner[window.tile] = True
         self.inner = inner.flatten()[self._latents % (rows * columns)]
 
-    def mean_by_channel(self, values):
+    def mean_of_like(self, values):
         """What values (S,) are in the mean over the positions of each channel in each step of coding."""
         sums = values.new_zeros(2, self._streams.max() + 1)
         sums.index_add_(1, self._streams, torch.stack((values, torch.ones_like(values))))

@@ -107,7 +107,7 @@ def test_training_has_the_same_values_and_gradients():
     y = relaxed.signed_log(x)
     assert np.allclose(y.detach(), exact.signed_log(x.detach().double().numpy()), atol=2**-exact.INPUT_BITS)
     y.sum().backward()
-    assert (x.grad[x != 0] > 0).all()
+    assert (x.grad > 0).all()
     values = np.linspace(-60, 60, 50)
     for name, function in ("activate", relaxed.activate), ("settle", relaxed.settle):
         assert np.allclose(

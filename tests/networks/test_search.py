@@ -12,13 +12,14 @@ from PIL import Image
 import codec
 import quantize
 from coding import container, tiles
-from coding.latents import IntegerLatents
+from coding.latents import IntegerLatents, Latents
 from conftest import ROOT, analyse, build_pair, distance_for_eye, picture_of, psnr, synthesise
 from engines import shipped
 from engines.model_file import ModelError
 from engines.pair import Decoder, Encoder
 from networks import descent, search
 from networks.entropy_model import laplacian_bits, network_of
+from networks.window import Cost, Window
 
 
 def refined(image, pair, effort, **options):
@@ -27,7 +28,7 @@ def refined(image, pair, effort, **options):
 
 def search_all(latents, rgb, encoder, effort, **options):
     """What the search makes of all latents of pixels (H, W, 3) at t = 0."""
-    cost = search.Cost(0, 0.0, picture_of(rgb), encoder)
+    cost = Cost(0, 0.0, picture_of(rgb), encoder)
     bar = tiles.bar(0, progress=False)
     return search.refine(latents, slice(0, len(latents.y)), cost, effort, bar, **options)
 
@@ -88,11 +89,12 @@ def test_it_never_costs_more(fixed_pair, photo):
     def total(latents):
         y, z = (torch.from_numpy(tiles.to_input(part)) for part in (latents.y, latents.z))
         with torch.inference_mode():
-            _, bits, y = entropy_model.quantize(y, z, torch.zeros(1), policies.round)
+            bits_z, bits_y, y = entropy_model.quantize(y, z, torch.zeros(1), policies.round)
         gray = picture_of(rgb).metadata.gray
         pixels = synthesise(tiles.from_output(y.numpy()), decoder, gray=gray)
         pixels = pixels[: rgb.shape[0], : rgb.shape[1]]
-        return bits.item() + encoder.lambda_ * ((pixels.astype(float) - rgb) ** 2).mean(2).sum()
+        bits = (bits_z + bits_y).item()
+        return bits + encoder.lambda_ * ((pixels.astype(float) - rgb) ** 2).mean(2).sum()
 
     for rgb in (
         photo,
@@ -130,8 +132,8 @@ def window_of(rgb, encoder, tile=None):
     latents = analyse(rgb, encoder)
     rows, columns = (slice(0, length) for length in latents.y.shape[:2])
     part = tiles.Tile(tile or (rows, columns), (rows, columns), tile or (rows, columns))
-    cost = search.Cost(0, 0.0, picture_of(rgb), encoder)
-    window = search._Window(cost, part)
+    cost = Cost(0, 0.0, picture_of(rgb), encoder)
+    window = Window(cost, part)
     hyper = search._HyperSymbols(window, window.tensor(latents.y), window.tensor(latents.z))
     z = hyper.z_of(hyper.start)
     return window, hyper, search._LatentSymbols(window, window.tensor(latents.y), z)
@@ -158,14 +160,57 @@ def test_the_margin_of_a_tile_stays(fixed_pair, photo):
     assert symbols.inner.any() and changed.any() and not changed[~symbols.inner].any()
 
 
-def test_z_of_a_tile_costs_less_with_the_latents_as_they_are():
-    encoder = Encoder.load(shipped.path("variable", "encoder", "psnr"), engine="torch")
-    image = Image.open(os.path.join(ROOT, "resources/test_images/peppers.png")).crop((160, 160, 288, 288))
-    _, hyper, _ = window_of(np.asarray(image), encoder, (slice(0, 4), slice(4, 8)))
+@pytest.fixture(scope="module")
+def shipped_encoder():
+    return Encoder.load(shipped.path("variable", "encoder", "psnr"), engine="torch")
+
+
+def peppers(width, height):
+    image = Image.open(os.path.join(ROOT, "resources/test_images/peppers.png"))
+    return np.asarray(image.crop((160, 160, 160 + width, 160 + height)))
+
+
+def test_z_of_a_tile_costs_less_with_the_latents_as_they_are(shipped_encoder):
+    _, hyper, _ = window_of(peppers(128, 128), shipped_encoder, (slice(0, 4), slice(4, 8)))
     best = descent.descend(hyper, 10)
-    changed = best != hyper.start
+    changed, is_coded = best != hyper.start, hyper.relaxed(hyper.start).code.limit > 0
     assert torch.equal(best, best.round()) and hyper.loss(best) < hyper.loss(hyper.start)
     assert 4 * hyper.inner.sum() == len(best) and not changed[~hyper.inner].any()
+    assert is_coded.any() and not best[~is_coded].any()
+
+
+def test_the_gradient_of_z_is_that_of_the_bits(shipped_encoder):
+    _, hyper, _ = window_of(peppers(64, 64), shipped_encoder)
+    torch.manual_seed(0)
+    at = hyper.relaxed(hyper.start)
+    direction = torch.randn_like(hyper.start) * (at.code.limit > 0)
+
+    def bits_of_latents(by):
+        symbols = hyper.start + by * direction
+        return hyper.relaxed(symbols).loss - at.code.relaxed_bits(symbols).sum().item()
+
+    slope = (bits_of_latents(0.02) - bits_of_latents(-0.02)) / 0.04
+    assert (at.gradient * direction).sum().item() == pytest.approx(slope, rel=0.05)
+
+
+def test_z_that_is_found_is_what_is_coded(shipped_encoder, monkeypatch):
+    """In tiles of 4x4 latents with a margin of 4, and in some rows of a picture."""
+    monkeypatch.setattr("coding.tiles.SYNTHESIS_HALO", 4)
+    rgb = peppers(144, 144)
+    latents = analyse(rgb, shipped_encoder)
+    before, cost = latents.z.copy(), Cost(0, 0.0, picture_of(rgb), shipped_encoder)
+    found = search.refine(latents, slice(4, 9), cost, 10, tiles.bar(0, progress=False), side=4)
+    assert (
+        np.array_equal(latents.z, before)
+        and found.y.shape[0] == 5
+        and found.z.shape == (2, 3, before.shape[2])
+    )
+    (decoded,) = shipped_encoder.coder.decode(shipped_encoder.coder.encode([found], 0.0), (5, 9), 0.0)
+    assert np.allclose(decoded.z, found.z, atol=0.01)
+    (plain,) = shipped_encoder.coder.decode(
+        shipped_encoder.coder.encode([Latents(latents.y[4:], before[1:])], 0.0), (5, 9), 0.0
+    )
+    assert ((decoded.z - plain.z).round().any(2)).sum() > 1
 
 
 def test_a_loss_that_is_not_finite_leaves_what_would_be_coded(fixed_pair, photo, monkeypatch):
