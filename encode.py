@@ -45,7 +45,7 @@ def parse_args():
     cli.add_rate_options(add_rate)
     add("--encoder_path", metavar="MODEL", help="encoder.model to use (default: the shipped one of the mode)")
     effort = (
-        "iterations of refinement, 20 to 100, at 0.2 to 0.9 s for 512x512; needs decoder.model beside "
+        "iterations of refinement, 20 to 100, at 0.2 to 1 s for 512x512; needs decoder.model beside "
         "(default: 0)"
     )
     add("--effort", type=int, default=0, metavar="N", help=effort)

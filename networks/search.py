@@ -24,7 +24,7 @@ from networks.entropy_model import laplacian_bits
 from networks.window import Cost, Window
 
 TILE = 48  # latents a side, a multiple of 4: gradients need more memory than coding does
-HYPER_SHARE = 0.5  # of the iterations, for z; each takes a sixth of the time of one for the latents
+HYPER_SHARE = 0.5  # of the iterations, for z; each takes a third of the time of one for the latents at most
 
 
 def refine(
