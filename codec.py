@@ -41,8 +41,8 @@ def compress(
     """Bytes of a `.encoded` file for a Pillow image of any mode and size.
 
     quality: 1 to 10, for a model of all rates, 5 if nothing is said; or target_bpp: bits per pixel that the
-    file comes near to, before refinement; or lossless: keep the colours, in 8 bits, exactly.
-    effort: iterations of refinement, see `search.py`, which need the encoder's decoder.
+    file comes near to, before the search; or lossless: keep the colours, in 8 bits, exactly.
+    effort: iterations of the search, see `search.py`, which needs the decoder too, and engine="torch".
     progress: show a bar on a terminal. The models' device is used.
     Raises pillow.PictureError for modes that have no RGB, container.ContainerError for pictures beyond the
     format's limits, model_file.ModelError for a decoder that is needed and missing or not the encoder's, and
@@ -145,6 +145,8 @@ def _check_options(encoder, quality, target_bpp, lossless, effort):
     number = encoder.config.mode.number(quality or DEFAULT_QUALITY)
     if encoder.decoder is None and (effort or number in encoder.config.mode.detailed):
         raise ModelError("this quality or effort needs decoder.model, which is not beside encoder.model")
+    if effort and encoder.decoder.transform.module is None:
+        raise ValueError('effort needs an encoder that was loaded with engine="torch"')
 
 
 def _pack(picture, setting, encoder, payload=b"", detail=b""):

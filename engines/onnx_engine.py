@@ -11,6 +11,8 @@ from engines.model_file import ModelError, ModelFile
 class Transform:
     """A transform, see `pair.py`; device: "cpu"."""
 
+    module = None
+
     def __init__(self, file: ModelFile, device: str):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", 0))  # as all other libraries

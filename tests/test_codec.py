@@ -191,6 +191,12 @@ def test_effort_needs_the_decoder(variable_pair, photo):
         codec.compress(Image.fromarray(photo), encoder, effort=3)
 
 
+def test_effort_needs_pytorch(variable_pair, photo):
+    encoder = open_pair(*(half.file for half in variable_pair), engine=onnx_engine)[0]
+    with pytest.raises(ValueError, match="torch"):
+        codec.compress(Image.fromarray(photo), encoder, effort=3)
+
+
 @pytest.mark.parametrize("options", [{"quality": 5}, {"target_bpp": 1}])
 def test_a_model_of_one_rate_takes_no_quality(fixed_pair, photo, options):
     with pytest.raises(ValueError, match="one rate"):
