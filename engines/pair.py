@@ -1,8 +1,8 @@
 """The encoder and the decoder that `codec.py` uses: a `.model` file, and an engine that runs its transform.
 
 An engine is a module with `Transform(model_file, device)`, whose instances are called with one input float32
-(1, C, h, w) and a rate, and give the transform's outputs (1, C, h, w) as arrays. Their `module` is the network
-itself where PyTorch runs it, which the search needs, or None.
+(1, C, h, w) and a rate, and give the transform's outputs (1, C, h, w) as arrays. Their `module` is the
+network itself where PyTorch runs it, which the search needs, or None.
 """
 
 import dataclasses
