@@ -3,8 +3,8 @@
     Image.open("photo.encoded").save("photo.png")
     Image.open("photo.jpg").save("photo.encoded", quality=4)
 
-Options of `save` are those of `codec.compress`; `quantize_mode`: "variable", "hard" or "soft"; and `tune`:
-"psnr" or "eye".
+Options of `save` are `quality`, `target_bpp`, `lossless` and `effort` of `codec.compress`; `quantize_mode`:
+"variable", "hard" or "soft"; and `tune`: "psnr" or "eye". Others are ignored, as all of Pillow's formats do.
 """
 
 import functools
@@ -16,6 +16,7 @@ from coding.errors import UserError
 from coding.modes import MODES, TUNES
 
 FORMAT = "AUTOCOMPRESSOR"
+OPTIONS = ("quality", "target_bpp", "lossless", "effort")  # of codec.compress
 
 
 class EncodedImageFile(ImageFile.ImageFile):
@@ -25,16 +26,15 @@ class EncodedImageFile(ImageFile.ImageFile):
     format_description = "AutoCompressor image"
 
     def _open(self):
+        from pictures import picture
+
         try:
-            encoded = container.unpack(self.fp.read())
+            metadata = container.unpack(self.fp.read()).metadata
+            self.info |= picture.info_of(metadata)
         except UserError as error:
             raise SyntaxError(str(error)) from error  # by which Pillow knows that a file is none of ours
-        metadata = encoded.metadata
         self._size = metadata.width, metadata.height
         self._mode = ("L" if metadata.one_channel else "RGB") + ("A" if metadata.alpha is not None else "")
-        info = {"icc_profile": metadata.icc, "exif": metadata.exif, "xmp": metadata.xmp}
-        info["dpi"] = metadata.resolution
-        self.info |= {name: content for name, content in info.items() if content}
         self.tile = []
 
     def load(self):
@@ -70,18 +70,19 @@ def _save(image, file, _name):
     tune = options.pop("tune", None)
     if tune not in (None, *TUNES):
         raise ValueError(f"tune must be one of {', '.join(TUNES)}")
-    known = {name: value for name, value in options.items() if name in ("quality", "target_bpp")}
+    known = {name: value for name, value in options.items() if name in OPTIONS}
+    engine = "torch" if known.get("effort") else "auto"
     try:
-        file.write(codec.compress(image, _encoder(mode, tune or MODES[mode].tune), **known))
+        file.write(codec.compress(image, _encoder(mode, tune or MODES[mode].tune, engine), **known))
     except UserError as error:
         raise OSError(str(error)) from error
 
 
 @functools.cache
-def _encoder(mode, tune):
+def _encoder(mode, tune, engine):
     from engines import pair, shipped
 
-    return pair.Encoder.load(shipped.path(mode, "encoder", tune))
+    return pair.Encoder.load(shipped.path(mode, "encoder", tune), engine=engine)
 
 
 Image.register_open(FORMAT, EncodedImageFile, lambda prefix: prefix.startswith(container.MAGIC))

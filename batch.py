@@ -14,10 +14,9 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-
-from tqdm import tqdm
 
 import cli
 from coding import files
@@ -69,7 +68,7 @@ def plan(inputs: str, outputs: str, takes: Callable[[str], bool], rename: Callab
     root = inputs if os.path.isdir(inputs) else _fixed_part(inputs)
     jobs = [
         Job(os.path.relpath(path, root), path, os.path.join(outputs, rename(os.path.relpath(path, root))))
-        for path in sorted(_files(inputs, os.path.abspath(outputs)))
+        for path in sorted(_files(inputs, root, os.path.abspath(outputs)))
         if takes(path)
     ]
     if not jobs:
@@ -116,11 +115,15 @@ def _identity(path):
     return status.st_dev, status.st_ino
 
 
-def _files(inputs, outputs):
-    """Paths of the files that a folder or a pattern stands for, but hidden ones and those in `outputs`."""
+def _files(inputs, root, outputs):
+    """Paths of the files that a folder or a pattern stands for, but hidden ones.
+
+    Nor those in `outputs` where this is a folder below `root`, the one that is mirrored.
+    """
     if not os.path.isdir(inputs):
+        is_below = outputs.startswith(os.path.join(os.path.abspath(root), ""))
         for path in filter(os.path.isfile, glob.glob(inputs, recursive=True)):
-            if not os.path.abspath(path).startswith(outputs + os.sep):
+            if not (is_below and os.path.abspath(path).startswith(outputs + os.sep)):
                 yield path
         return
     for folder, folders, names in os.walk(inputs):
@@ -149,6 +152,8 @@ def run(jobs: list[Job], work: Work, options):
 
     Raises UserError at the end if there were failures.
     """
+    from tqdm import tqdm  # which --info does without
+
     if options.summary and not files.is_stream(options.summary):
         files.check(options.summary)
     todo = [job for job in jobs if options.overwrite or not os.path.isfile(job.target)]
@@ -191,11 +196,11 @@ def _outcomes(jobs, work, processes) -> Iterator[Outcome]:
             yield _do(work, job)
         return
     # Read by the libraries of the workers when they start.
-    os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // processes))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
     spawn = multiprocessing.get_context("spawn")
     pool = concurrent.futures.ProcessPoolExecutor(processes, spawn, _start_worker)
     try:
-        for future in concurrent.futures.as_completed([pool.submit(_do, work, job) for job in jobs]):
+        for future in concurrent.futures.as_completed(_submit(pool, work, jobs)):
             yield future.result()
     except concurrent.futures.process.BrokenProcessPool as error:
         raise UserError("a worker ended before its time; the files that are there are whole") from error
@@ -204,9 +209,30 @@ def _outcomes(jobs, work, processes) -> Iterator[Outcome]:
 
 
 def _start_worker():
-    """Leave Ctrl-C to the main process: a worker finishes its file first."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Do without tqdm's lock between processes, which a worker that is killed would leave behind."""
+    from tqdm import tqdm
+
+    tqdm.set_lock(threading.RLock())
+
+
+def _submit(pool, work, jobs):
+    """Futures of all jobs, whose workers start here and leave Ctrl-C to us: they finish their files first."""
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # which they inherit, from their first moment on
+    try:
+        return [pool.submit(_do_as_worker, work, job) for job in jobs]
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
+def _do_as_worker(work, job):
+    """As `_do`; a worker that SIGTERM ends leaves nothing half-written, and does not end the main process."""
     cli.end_on_request()
+    try:
+        return _do(work, job)
+    except SystemExit as end:
+        os._exit(end.code)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _size(path):

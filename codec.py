@@ -83,7 +83,7 @@ def decompress(
     rgb, top = np.empty((rows * STRIDE, columns * STRIDE, 3), np.uint8), 0
     stripes = (latents.y for latents in decode_latents(encoded, decoder))  # each (h, w, K), quantized
     parts = tiled.pixel_stripes(stripes, metadata, t, decoder, progress)
-    for part in parts if encoded.setting.step is None else _with_detail(parts, encoded):
+    for part in _with_detail(parts, encoded) if encoded.setting.step and encoded.payload else parts:
         rgb[top : top + len(part)] = part
         top += len(part)
     rgb = rgb[: metadata.height, : metadata.width]
@@ -143,7 +143,7 @@ def _check_options(encoder, quality, target_bpp, lossless, effort):
     if target_bpp is not None and not target_bpp > 0:
         raise ValueError("the target of bits per pixel must be positive")
     number = encoder.config.mode.number(quality or DEFAULT_QUALITY)
-    if encoder.decoder is None and (effort or number in encoder.config.mode.detailed):
+    if (effort or number in encoder.config.mode.detailed) and encoder.decoder is None:
         raise ModelError("this quality or effort needs decoder.model, which is not beside encoder.model")
     if effort and encoder.decoder.transform.module is None:
         raise ValueError('effort needs an encoder that was loaded with engine="torch"')
@@ -221,7 +221,8 @@ def _with_detail(parts, encoded):
     rows, columns = tiled.shape_of(encoded.metadata)
     channels = 1 if encoded.metadata.gray else 3
     shapes = [((s.stop - s.start) * STRIDE, columns * STRIDE, channels) for s in order.stripes(rows, columns)]
-    for part, lacking in zip(parts, detail.decode(encoded.detail, shapes, encoded.setting.step)):
+    details = detail.decode(encoded.detail, shapes, encoded.setting.step)
+    for part, lacking in zip(parts, details, strict=True):
         yield np.rint(part + lacking).clip(0, 255).astype(np.uint8)
 
 

@@ -4,8 +4,8 @@
                                   -> scaled to quantization steps at the rate t, quantized, coded
                                   -> SynthesisTransform, which knows t -> pixels
 
-H and W are multiples of 16 here; `codec.py` pads and crops. Both transforms are the sum of a linear
-path, which starts from principal components and is a working codec by itself, and a residual
+H and W are multiples of 16 here; `pictures/picture.py` pads and `codec.py` crops. Both transforms are the
+sum of a linear path, which starts from principal components and is a working codec by itself, and a residual
 network, whose last layer starts at zero. Training has the two transforms and the entropy model of
 `networks/entropy_model.py`; `engines/export.py` makes of them the `.model` files that `codec.py` uses.
 """

@@ -21,7 +21,6 @@ This module knows bytes only: no image, no model. `codec.py` gives the fields th
 """
 
 import dataclasses
-import math
 import struct
 import zlib
 
@@ -34,6 +33,7 @@ MAX_SIDE = 65_535
 MAX_PIXELS = 1 << 28  # what a file of a few bytes may make its reader allocate
 SRGB = b""  # in the place of an ICC profile of sRGB
 MAX_METADATA = 16 << 20  # bytes of an inflated ICC profile, EXIF or XMP block
+MAX_RESOLUTION = 1e6  # pixels per inch
 
 _HEADER = struct.Struct("<4sBBBBII8s")
 _MODES = {mode.code: mode for mode in MODES.values()}
@@ -85,7 +85,7 @@ def check_size(width: int, height: int) -> None:
     if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE and width * height <= MAX_PIXELS):
         raise ContainerError(
             f"a picture of {width}x{height} pixels is outside the limits "
-            f"({MAX_SIDE} a side, {MAX_PIXELS >> 20} megapixels)"
+            f"({MAX_SIDE} a side, {MAX_PIXELS // 10**6} megapixels)"
         )
 
 
@@ -127,6 +127,11 @@ def _pack_chunk(name, content):
 
 def unpack(data: bytes) -> Encoded:
     """The `Encoded` in the bytes `data`; raises ContainerError if they are damaged or not ours."""
+    return _unpack(data)[0]
+
+
+def _unpack(data):
+    """The `Encoded` in the bytes `data`, and how many of them each chunk's content takes, by its name."""
     if data[:4] != MAGIC:
         raise ContainerError("not an AutoCompressor file")
     if len(data) < _HEADER.size + 4:
@@ -140,26 +145,25 @@ def unpack(data: bytes) -> Encoded:
         raise ContainerError("the file uses features this program does not know")
     check_size(width, height)
 
-    position, end, chunks = _HEADER.size, len(data) - 4, {}
-    for name, flag in _CHUNKS.items():
-        if flags & flag:
-            chunks[name], position = _read_chunk(name, data, position, end)
+    setting, position, end = Setting(_MODES[code], number), _HEADER.size, len(data) - 4
+    names, stored = [name for name, flag in _CHUNKS.items() if flags & flag], {}
+    for name in names + ["detail"] * (setting.step is not None):
+        stored[name], position = _read_chunk(data, position, end)
+    chunks = {name: _content_of(name, stored[name]) for name in names}
     metadata = Metadata(width, height, bool(flags & _GRAY), bool(flags & _ONE_CHANNEL), **chunks)
-    setting, detail = Setting(_MODES[code], number), None
-    if setting.step:
-        detail, position = _read_chunk("detail", data, position, end)
-    return Encoded(setting, decoder_id, metadata, bytes(data[position:end]), detail)
+    encoded = Encoded(setting, decoder_id, metadata, bytes(data[position:end]), stored.get("detail"))
+    return encoded, {name: len(content) for name, content in stored.items()}
 
 
-def _read_chunk(name, data, position, end):
-    """Content of the chunk at `position` of the bytes `data`, and the position after it, `end` at most."""
+def _read_chunk(data, position, end):
+    """What lies in the chunk at `position` of the bytes `data`, and the position after it, `end` at most."""
     start = position + 4
     if start > end:
         raise ContainerError("the file is damaged (a chunk is cut)")
     (length,) = struct.unpack_from("<I", data, position)
     if length > end - start:
         raise ContainerError("the file is damaged (a chunk is cut)")
-    return _content_of(name, bytes(data[start : start + length])), start + length
+    return bytes(data[start : start + length]), start + length
 
 
 def _content_of(name, content):
@@ -170,7 +174,7 @@ def _content_of(name, content):
 
 def _resolution_in(content):
     resolution = _RESOLUTION.unpack(content) if len(content) == _RESOLUTION.size else (0, 0)
-    if not all(0 < value < math.inf for value in resolution):
+    if not all(0 < value <= MAX_RESOLUTION for value in resolution):
         raise ContainerError("the file is damaged (its resolution is none)")
     return resolution
 
@@ -189,9 +193,10 @@ def _inflate(content):
 def describe(data: bytes) -> dict:
     """The header of the bytes `data` as a dict for people and JSON; sizes in bytes, bpp in bits per pixel.
 
+    Sizes are those in the file, where metadata are deflated, without the four bytes that say them.
     B: bits of the quantizer, a fraction between the steps of variable mode. Raises ContainerError.
     """
-    encoded = unpack(data)
+    encoded, sizes = _unpack(data)
     setting, metadata = encoded.setting, encoded.metadata
     return {
         "format": "AutoCompressor",
@@ -204,9 +209,9 @@ def describe(data: bytes) -> dict:
         "channels": 1 if metadata.one_channel else 3,
         "decoder_id": encoded.decoder_id.hex(),
         "payload_bytes": len(encoded.payload),
-        **{f"{name}_bytes": len(getattr(metadata, name) or b"") for name in _CHUNKS if name != "resolution"},
+        **{f"{name}_bytes": sizes.get(name, 0) for name in _CHUNKS if name != "resolution"},
         "resolution": metadata.resolution and [round(value, 3) for value in metadata.resolution],
-        "detail_bytes": len(encoded.detail or b""),
+        "detail_bytes": sizes.get("detail", 0),
         "bytes": len(data),
         "bpp": round(8 * len(data) / (metadata.width * metadata.height), 4),
     }

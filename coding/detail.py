@@ -55,7 +55,7 @@ def decode(content: bytes, shapes: Iterable[tuple[int, int, int]], step: float) 
         quantized = np.empty((channels, rows // SIDE, columns // SIDE, SIDE, SIDE), np.float32)
         for channel, (us, vs) in known.order():
             integers = reader.read(known.contexts(channel, us, vs))
-            if not (np.abs(integers) <= LARGEST).all():
+            if not ((integers >= -LARGEST) & (integers <= LARGEST)).all():
                 raise entropy.PayloadError("the detail layer is damaged")
             integers = integers.reshape(len(us), *quantized.shape[1:3])
             quantized[channel, :, :, us, vs] = integers
@@ -99,7 +99,7 @@ class _Known:
 
 @functools.cache
 def _bank():
-    """The bank of all contexts. Integers alone make it, so that it is the same everywhere."""
+    """The bank of all contexts, made of integers by single operations, so that it is the same everywhere."""
     weights = []
     for decay in DECAY:
         shares = [(decay**k << 32) // 256**k for k in range(REACH + 1)]

@@ -21,7 +21,15 @@ HALF = 0x8000
 QUARTER = 0x4000
 
 
-@numba.njit(cache=True)
+def _compiled(function):
+    """numba.njit, whose work is kept for the next start where there is a place for it."""
+    try:
+        return numba.njit(cache=True)(function)
+    except RuntimeError:
+        return numba.njit(function)
+
+
+@_compiled
 def _adapt(p, frequency, size, symbol):
     """Update one model in place; returns its new total frequency."""
     total = 0
@@ -37,7 +45,7 @@ def _adapt(p, frequency, size, symbol):
     return total + frequency[symbol]
 
 
-@numba.njit(cache=True)
+@_compiled
 def _encode(symbols, contexts, p, frequency, sizes, totals, state, out):
     """Add the code of symbols to `out`, which is zero behind its bits."""
     low, high, pending, bits = state
@@ -67,7 +75,7 @@ def _encode(symbols, contexts, p, frequency, sizes, totals, state, out):
     state[:] = low, high, pending, bits
 
 
-@numba.njit(cache=True)
+@_compiled
 def _decode(code, contexts, p, frequency, sizes, totals, state, symbols):
     """Fill `symbols`; returns False where the code is read further than any encoder relies on."""
     end = 8 * code.size

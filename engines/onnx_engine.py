@@ -5,6 +5,7 @@ import os
 import numpy as np
 import onnxruntime
 
+from coding.errors import is_lack_of_memory
 from engines.model_file import ModelError, ModelFile
 
 
@@ -15,7 +16,7 @@ class Transform:
 
     def __init__(self, file: ModelFile, device: str):
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", 0))  # as all other libraries
+        options.intra_op_num_threads = _threads()
         # Threads that wait for the next picture with a busy loop would take the cores from the entropy model.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 4  # what fails is raised
@@ -34,6 +35,12 @@ class Transform:
         try:
             return self._session.run(None, {"x": np.ascontiguousarray(x), "t": np.array([t], np.float32)})
         except Exception as error:  # a transform of a foreign file can fail in any way
-            if "alloc" in str(error):
+            if is_lack_of_memory(error):
                 raise
             raise ModelError("the transform of this model cannot be run") from error
+
+
+def _threads():
+    """As other libraries do: of a list the number of the outermost level; 0, for all, where none is said."""
+    number = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return int(number) if number.isdecimal() else 0

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable
 
 from coding.config import ModelConfig
-from coding.errors import UserError
+from coding.errors import UserError, is_lack_of_memory
 from coding.latents import LatentCoder
 from engines import shipped
 from engines.model_file import ModelError, ModelFile
@@ -114,6 +114,8 @@ def _transform(file, path, device, engine):
     except ImportError as error:
         raise UserError(f"--engine={name} needs the package {error.name}, which is not installed") from error
     except Exception as error:  # a transform of a foreign file can fail in any way
+        if is_lack_of_memory(error):
+            raise
         raise ModelError(f"{path}: not an AutoCompressor model") from error
 
 

@@ -97,7 +97,8 @@ def decode(content: bytes, width: int, height: int) -> Iterator[Part]:
         if length:
             place = np.add(corner, _take(_PLACE, content, position)) * STRIDE
             position += _PLACE.size
-            yield _decode_area(content[position : position + length], length, *place.tolist(), width, height)
+            bottom, right = np.minimum(np.add(corner, AREA) * STRIDE, (height, width)).tolist()
+            yield _decode_area(content[position : position + length], length, *place.tolist(), right, bottom)
             position += length
     if position != len(content):
         raise ContainerError("the file is damaged (the exact layer is cut)")
@@ -151,13 +152,14 @@ def _take(structure, content, position):
     return structure.unpack_from(content, position)
 
 
-def _decode_area(file, length, top, left, width, height):
-    """The Part of a WebP file whose first pixel is at (top, left)."""
+def _decode_area(file, length, top, left, most_right, most_bottom):
+    """The Part of a WebP file whose first pixel is at (top, left), within its area and the picture."""
     try:
         with pillow.limits():
             picture = Image.open(io.BytesIO(file), formats=["WEBP"])
             right, bottom = left + picture.width, top + picture.height
-            if len(file) != length or right > width or bottom > height or picture.mode not in ("RGB", "RGBA"):
+            is_inside = right <= most_right and bottom <= most_bottom
+            if len(file) != length or not is_inside or picture.mode not in ("RGB", "RGBA"):
                 raise ContainerError("the file is damaged (the exact layer)")
             pixels = np.asarray(picture)
     except (OSError, ValueError, SyntaxError, EOFError) as error:

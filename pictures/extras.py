@@ -5,13 +5,13 @@ import logging
 
 from PIL import Image, ImageOps
 
+from coding.container import MAX_RESOLUTION
 from pictures import pillow
 from pictures.pillow import PictureError
 
 ORIENTATION = 0x0112  # the EXIF tag
 TURNED = (5, 6, 7, 8)  # orientations by which rows become columns
 X_RESOLUTION = 282  # the TIFF tag
-MOST_DPI = 1e6
 EXIF_IFD, GPS_IFD = 34665, 34853
 # Tags of a TIFF file that are not about how its pixels lie: description, make, model, software, date, artist,
 # host and copyright.
@@ -70,7 +70,7 @@ def resolution_of(image: Image.Image) -> tuple[float, float] | None:
         across, down = map(float, image.info["dpi"])
     except (KeyError, TypeError, ValueError, ZeroDivisionError):
         return None
-    if not (0 < across < MOST_DPI and 0 < down < MOST_DPI):
+    if not (0 < across <= MAX_RESOLUTION and 0 < down <= MAX_RESOLUTION):
         return None
     try:
         turned = image.getexif().get(ORIENTATION) in TURNED
@@ -89,6 +89,8 @@ def checked_exif(content: bytes) -> bytes:
             exif = Image.Exif()
             exif.load(content)
             exif.tobytes()
+    except MemoryError:
+        raise
     except Exception as error:  # as above
         raise PictureError("the EXIF data is damaged") from error
     return content
@@ -109,5 +111,7 @@ def put_alpha(image: Image.Image, alpha: bytes) -> None:
             if plane.mode != "L" or plane.size != image.size:
                 raise PictureError("the alpha plane is damaged")
             image.putalpha(plane)
+    except MemoryError:
+        raise
     except Exception as error:  # Pillow's reader can fail in any way on damaged bytes
         raise PictureError("the alpha plane is damaged") from error

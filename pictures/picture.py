@@ -53,16 +53,23 @@ def to_image(rgb: np.ndarray, metadata: Metadata) -> Image.Image:
         image = image.getchannel("R")
     if metadata.alpha is not None:
         extras.put_alpha(image, metadata.alpha)
+    image.info |= info_of(metadata)
+    return image
+
+
+def info_of(metadata: Metadata) -> dict:
+    """The `info` of a Pillow image: ICC profile, EXIF, XMP and resolution. Raises PictureError for damage."""
+    info = {}
     if metadata.icc is not None:
         is_named = metadata.icc == SRGB
-        image.info["icc_profile"] = profiles.make(profiles.SRGB, None) if is_named else metadata.icc
+        info["icc_profile"] = profiles.make(profiles.SRGB, None) if is_named else metadata.icc
     if metadata.exif:
-        image.info["exif"] = extras.checked_exif(metadata.exif)
+        info["exif"] = extras.checked_exif(metadata.exif)
     if metadata.xmp:
-        image.info["xmp"] = metadata.xmp
+        info["xmp"] = metadata.xmp
     if metadata.resolution:
-        image.info["dpi"] = metadata.resolution
-    return image
+        info["dpi"] = metadata.resolution
+    return info
 
 
 def stripped(image: Image.Image) -> Image.Image:

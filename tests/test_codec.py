@@ -191,6 +191,31 @@ def test_effort_needs_the_decoder(variable_pair, photo):
         codec.compress(Image.fromarray(photo), encoder, effort=3)
 
 
+def test_a_decoder_that_is_not_needed_is_not_loaded(variable_pair, photo):
+    def load():
+        raise ModelError("of another encoder")
+
+    encoder = dataclasses.replace(variable_pair[0], load_decoder=load)
+    codec.compress(Image.fromarray(photo), encoder, quality=4)
+    with pytest.raises(ModelError, match="another"):
+        codec.compress(Image.fromarray(photo), encoder, quality=10)
+
+
+def test_what_a_detail_layer_has_too_much_is_damage(variable_pair, photo):
+    encoder, decoder = variable_pair
+    encoded = container.unpack(codec.compress(Image.fromarray(photo), encoder, quality=10))
+    assert encoded.detail[0] < 127  # escapes, each of a byte at least
+    count = encoded.detail[0]
+    end = 1
+    for _ in range(count):
+        while encoded.detail[end] & 128:
+            end += 1
+        end += 1
+    more = bytes([count + 1]) + encoded.detail[1:end] + b"\0" + encoded.detail[end:]
+    with pytest.raises(entropy.PayloadError):
+        codec.decompress(container.pack(dataclasses.replace(encoded, detail=more)), decoder)
+
+
 def test_effort_needs_pytorch(variable_pair, photo):
     encoder = open_pair(*(half.file for half in variable_pair), engine=onnx_engine)[0]
     with pytest.raises(ValueError, match="torch"):

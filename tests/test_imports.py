@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "training": {"coding", "engines", "model", "networks", "pictures", "quantize"},
     "evaluation": {"codec", "coding", "engines", "layers", "networks", "pictures"},
     "cluster": {"codec", "coding", "engines", "pictures"},
-    "autocompressor_pillow": {"codec", "coding", "engines"},
+    "autocompressor_pillow": {"codec", "coding", "engines", "pictures"},
     "cli": {"coding"},
     "batch": {"cli", "coding"},
     **{name: {"coding", "engines", "pictures", *SHELL, *CORE} for name in SCRIPTS},

@@ -13,7 +13,10 @@ import autocompressor_pillow
 import codec
 from conftest import ROOT
 from engines import shipped
-from engines.pair import Encoder
+from engines.pair import Decoder, Encoder
+from pictures import profiles
+
+DECODER = Decoder.load(shipped.path("variable", "decoder"))
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
@@ -35,6 +38,26 @@ def test_a_saved_file_is_that_of_the_codec(photo):
     image.save(file, autocompressor_pillow.FORMAT, quantize_mode="soft")
     assert file.getvalue() == codec.compress(image, Encoder.load(shipped.path("soft", "encoder")))
     assert Image.open(io.BytesIO(file.getvalue())).info == goes_along
+
+
+@pytest.mark.parametrize("options", [{"lossless": True}, {"effort": 2}, {"target_bpp": 2}])
+def test_options_are_those_of_the_codec(photo, options):
+    image, file = Image.fromarray(photo), io.BytesIO()
+    image.save(file, autocompressor_pillow.FORMAT, optimize=True, **options)
+    engine = "torch" if "effort" in options else "onnx"
+    encoder = Encoder.load(shipped.path("variable", "encoder"), engine=engine)
+    assert file.getvalue() == codec.compress(image, encoder, **options)
+
+
+def test_a_file_says_before_its_pixels_what_goes_with_them(photo):
+    image, file = Image.fromarray(photo), io.BytesIO()
+    image.info["icc_profile"] = profiles.make(profiles.SRGB, None)
+    image.save(file, autocompressor_pillow.FORMAT)
+    opened = Image.open(file)
+    before = dict(opened.info)
+    assert before == codec.decompress(file.getvalue(), DECODER).info == image.info
+    opened.load()
+    assert opened.info == before
 
 
 def test_a_saved_file_is_made_by_the_encoder_of_the_tune(photo):

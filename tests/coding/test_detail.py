@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coding import detail
+from coding import detail, entropy
 from coding.entropy import PayloadError
 
 
@@ -46,6 +46,17 @@ def test_finer_steps_take_more_bytes_for_smaller_errors():
 
 def test_nothing_lacking_takes_next_to_nothing():
     assert len(detail.encode([np.zeros((320, 320, 3), np.int16)], 8)) < 320 * 320 / 100
+
+
+@pytest.mark.parametrize("value", [-(2**63), 2**63 - 1, detail.LARGEST + 1, -detail.LARGEST - 1])
+def test_coefficients_that_no_picture_has_are_damage(value):
+    known = detail._Known(1, 1, 1)
+    writer = entropy.Writer(detail._bank())
+    for channel, (us, vs) in known.order():
+        integers = np.full(len(us), value if len(us) == 1 else 0)
+        writer.write(integers, known.contexts(channel, us, vs))
+    with pytest.raises(PayloadError):
+        list(detail.decode(writer.close(), [(16, 16, 1)], 2))
 
 
 def test_damage_is_an_error_of_ours():

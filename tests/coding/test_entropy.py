@@ -180,3 +180,8 @@ def test_a_bank_of_other_numbers_is_refused():
     for lowest, frequencies in (np.int64, np.int16), (np.int32, np.float32):
         with pytest.raises(ValueError):
             Bank(np.zeros(1, lowest), np.full((1, 2), 2048, frequencies))
+
+
+def test_without_a_place_for_what_it_makes_numba_makes_it_anew():
+    engine_numba = pytest.importorskip("coding.engine_numba")
+    assert engine_numba._compiled(eval("lambda x: x + 1"))(1) == 2  # of no file, beside which it could lie

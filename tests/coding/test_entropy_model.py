@@ -37,6 +37,21 @@ def random_latents():
     return random.integers(-9000, 9000, (12, 16, 5)) / 16, random.integers(-20, 20, (3, 4, 3)).astype(float)
 
 
+@pytest.mark.parametrize("factor", [1, 1.1])
+def test_sums_do_not_depend_on_their_order(model, factor):
+    """Those of weights that are on no grid do."""
+    weights = {name: np.float32(factor) * weight for name, weight in model.weights.items()}
+    random, are_equal = np.random.default_rng(0), []
+    for name in (name.removesuffix(".weight") for name in weights if name.startswith("from_known")):
+        inputs = random.integers(-2048, 2048, (100, weights[f"{name}.weight"].shape[1])) / np.float32(64)
+        order = random.permutation(inputs.shape[1])
+        changed = weights | {f"{name}.weight": weights[f"{name}.weight"][:, order]}
+        one = EntropyModel(model.slices, weights)._layer(name, inputs)
+        other = EntropyModel(model.slices, changed)._layer(name, inputs[:, order])
+        are_equal.append(np.array_equal(one, other))
+    assert len(are_equal) > 5 and (all(are_equal) if factor == 1 else not any(are_equal))
+
+
 def test_contexts_do_not_depend_on_the_order_of_sums(model):
     """Hidden channels change places."""
     y, z = random_latents()

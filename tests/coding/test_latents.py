@@ -228,23 +228,12 @@ def test_an_adaptive_model_of_distances_serves_the_scales_it_is_fitted_for(log_s
     assert distances.ravel().tolist() == ([3, -1] if len(choice.contexts) else [0, 0])
 
 
-def test_a_file_encoded_with_two_threads_decodes_with_one(pair, photo, tmp_path):
-    encoder, decoder = pair
-    encoder.save(str(tmp_path / "encoder.model"))
-    decoder.save(str(tmp_path / "decoder.model"))
-    Image.fromarray(photo).resize((200, 150)).save(tmp_path / "a.png")
-    quality = [] if encoder.config.mode.is_fixed else ["--quality=6"]
-    encode = [
-        "encode.py",
-        "--input_path",
-        "a.png",
-        "--output_path",
-        "a.encoded",
-        "--encoder_path",
-        "encoder.model",
-        *quality,
-    ]
-    decode = ["decode.py", "--input_path", "a.encoded", "--decoder_path", "decoder.model", "--output_path"]
+@pytest.mark.parametrize("mode", MODES)
+def test_a_file_encoded_with_two_threads_decodes_with_one(mode, tmp_path):
+    """The shipped models, whose products are large enough to be divided among threads."""
+    photo = os.path.join(ROOT, "resources", "test_images", "lena.png")
+    encode = ["encode.py", f"--input_path={photo}", "--output_path=a.encoded", f"--quantize_mode={mode}"]
+    decode = ["decode.py", "--input_path=a.encoded", "--output_path"]
     for threads, (name, *options) in (2, encode), (1, [*decode, "b1.png"]), (2, [*decode, "b2.png"]):
         subprocess.run(
             [sys.executable, os.path.join(ROOT, name), *options],
@@ -253,4 +242,4 @@ def test_a_file_encoded_with_two_threads_decodes_with_one(pair, photo, tmp_path)
             env={**os.environ, "OMP_NUM_THREADS": str(threads)},
         )
     one, two = (np.asarray(Image.open(tmp_path / f"b{n}.png")).astype(int) for n in (1, 2))
-    assert one.shape == (150, 200, 3) and np.abs(one - two).max() <= 1
+    assert one.shape == (512, 512, 3) and np.abs(one - two).max() <= 1

@@ -45,6 +45,15 @@ def test_areas_are_coded_by_themselves(monkeypatch):
     assert np.array_equal(exact.mask_of(content, 80, 100), mask)
 
 
+def test_a_part_stays_in_its_area(monkeypatch):
+    """Two that overlap would count twice where all pixels must be there."""
+    monkeypatch.setattr(exact, "AREA", 1)
+    inside = area(webp(Image.new("RGB", (16, 16))))
+    put_into(inside * 2, 16, 32, is_all=True)
+    with pytest.raises(ContainerError, match="damaged"):
+        put_into(area(webp(Image.new("RGB", (32, 8)))) + inside, 16, 32, is_all=True)
+
+
 def test_black_is_a_colour():
     content = exact.encode(Image.new("L", (20, 20)), np.ones((2, 2), bool))
     rgb = np.full((20, 20, 3), 7, np.uint8)

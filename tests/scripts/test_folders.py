@@ -1,7 +1,9 @@
 """Many files at once: folders and patterns, failures, and runs that go on."""
 
+import contextlib
 import csv
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -90,6 +92,20 @@ def test_a_pattern_takes_what_it_matches(script, photos, tmp_path):
     assert done.returncode == 0 and files_in(out) == ["a.png.encoded", "sub/b.png.encoded"]
 
 
+@pytest.mark.parametrize("pattern, out", [("*.png", "."), ("sub/*.png", "sub"), ("sub/*.png", ".")])
+def test_a_pattern_takes_what_it_matches_where_outputs_go_too(photos, monkeypatch, pattern, out):
+    monkeypatch.chdir(photos)
+    (job,) = batch.plan(pattern, out, is_png, "{}.encoded".format)
+    assert os.path.isfile(job.source) and job.target == os.path.join(out, f"{job.name}.encoded")
+
+
+def test_an_output_folder_below_a_pattern_is_no_input(photos):
+    (photos / "sub" / "out").mkdir()
+    Image.new("RGB", (8, 8)).save(photos / "sub" / "out" / "c.png")
+    jobs = batch.plan(f"{photos}/**/*.png", str(photos / "sub" / "out"), is_png, "{}.encoded".format)
+    assert [job.name for job in jobs] == ["a.png", os.path.join("sub", "b.png")]
+
+
 def is_png(path):
     return path.endswith(".png")
 
@@ -123,16 +139,13 @@ def test_a_model_that_is_missing_is_one_line(script, photos, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(
-    "jobs, number, code", [(1, signal.SIGINT, 130), (2, signal.SIGINT, 130), (2, signal.SIGTERM, 143)]
-)
-def test_an_end_leaves_whole_files_only_and_the_run_goes_on_later(script, tmp_path, jobs, number, code):
-    photos, out = tmp_path / "photos", tmp_path / "out"
+def begun(photos, out, jobs):
+    """encode.py at work on 60 photographs, and its arguments."""
     photos.mkdir()
     pixels = np.random.default_rng(0).integers(0, 256, (800, 800, 3), np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "photo.bmp")
+    Image.fromarray(pixels).save(photos.parent / "photo.bmp")
     for index in range(60):
-        os.link(tmp_path / "photo.bmp", photos / f"{index}.bmp")
+        os.link(photos.parent / "photo.bmp", photos / f"{index}.bmp")
     arguments = [ENCODER, "--input_path", photos, "--output_path", out, f"--jobs={jobs}"]
     process = subprocess.Popen(
         [sys.executable, os.path.join(ROOT, "encode.py"), *map(str, arguments)],
@@ -142,9 +155,56 @@ def test_an_end_leaves_whole_files_only_and_the_run_goes_on_later(script, tmp_pa
         preexec_fn=hears_ctrl_c,
         text=True,
     )
+    return process, arguments
+
+
+def wait_until(is_so):
     end = time.monotonic() + 120
-    while time.monotonic() < end and (not out.exists() or len(os.listdir(out)) < 3):
+    while time.monotonic() < end and not is_so():
         time.sleep(0.02)
+
+
+def workers_of(process):
+    """The numbers of its workers, once they are there."""
+    found = []
+    for number in filter(str.isdecimal, os.listdir("/proc")):
+        with contextlib.suppress(OSError):  # of one that has ended
+            about = [pathlib.Path("/proc", number, name).read_text() for name in ("status", "cmdline")]
+            if f"PPid:\t{process.pid}\n" in about[0] and "spawn_main" in about[1]:
+                found.append(int(number))
+    return found
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks for workers in /proc")
+@pytest.mark.parametrize("seconds", [0, 0.3])
+def test_an_end_while_workers_start_leaves_nothing_and_says_nothing(tmp_path, seconds):
+    process, _ = begun(tmp_path / "photos", tmp_path / "out", 2)
+    wait_until(lambda: len(workers_of(process)) == 2)
+    time.sleep(seconds)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130 and errors == ""
+    assert all(name.endswith(".bmp.encoded") for name in os.listdir(tmp_path / "out"))
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks for workers in /proc")
+def test_a_worker_that_is_ended_is_told(tmp_path):
+    out = tmp_path / "out"
+    process, _ = begun(tmp_path / "photos", out, 2)
+    wait_until(lambda: out.exists() and len(os.listdir(out)) >= 3)
+    os.kill(workers_of(process)[0], signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1 and errors.count("\n") == 1 and "a worker ended" in errors
+    assert all(name.endswith(".bmp.encoded") for name in os.listdir(out))
+
+
+@pytest.mark.parametrize(
+    "jobs, number, code", [(1, signal.SIGINT, 130), (2, signal.SIGINT, 130), (2, signal.SIGTERM, 143)]
+)
+def test_an_end_leaves_whole_files_only_and_the_run_goes_on_later(script, tmp_path, jobs, number, code):
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    process, arguments = begun(photos, out, jobs)
+    wait_until(lambda: out.exists() and len(os.listdir(out)) >= 3)
     os.killpg(process.pid, number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == code and errors == ""

@@ -89,7 +89,7 @@ def whole(script, tmp_path):
 
 def test_info_names_everything_that_travels(script, whole):
     header = json.loads(script("decode.py", "--info", whole).stdout)
-    assert header["xmp_bytes"] == 304 and header["resolution"] == [300, 150]
+    assert 100 < header["xmp_bytes"] < 304 and header["resolution"] == [300, 150]  # which is deflated
     assert header["exif_bytes"] > 0 and header["alpha_bytes"] > 0
 
 
