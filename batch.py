@@ -4,7 +4,9 @@ The tree of the inputs is mirrored. What is there already is skipped, and output
 all, so that an interrupted run goes on where it stopped.
 """
 
+import argparse
 import concurrent.futures
+import contextlib
 import csv
 import dataclasses
 import glob
@@ -55,26 +57,41 @@ def is_many(path: str) -> bool:
     return os.path.isdir(path) or (glob.has_magic(path) and not os.path.exists(path))
 
 
-def plan(inputs: str, outputs: str, takes: Callable[[str], bool], rename: Callable[[str], str]) -> list[Job]:
-    """The Job of each file that is taken, in the order of their names.
+def check_options(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """End with a usage error where an option of many files is given for one, which has no use for it."""
+    if args.summary and (os.path.isfile(args.input_path) or cli.is_stream(args.input_path)):
+        parser.error("--summary is of a folder or a pattern")
+
+
+def plan(
+    inputs: str, outputs: str, takes: Callable[[str], bool], rename: Callable[[str], str]
+) -> tuple[list[Job], int]:
+    """The Job of each file that is taken, in the order of their names, and how many others are left out.
 
     inputs: a folder or a pattern; outputs: the folder to mirror them into
     takes: whether a file of a name is one of those; rename: the name of a result for the name of its source
 
-    Raises UserError where there are none, two would have one output, or one an input.
+    Others are files that are not hidden, and links to folders. Raises UserError where there is nothing to do,
+    two would have one output, or one an input; and OSError for a folder that cannot be read.
     """
     if outputs == cli.PIPE or (os.path.exists(outputs) and not os.path.isdir(outputs)):
         raise UserError(f"{outputs}: must be a folder, as many files are to be written")
     root = inputs if os.path.isdir(inputs) else _fixed_part(inputs)
+    paths = sorted(_files(inputs, root, os.path.abspath(outputs)))
     jobs = [
         Job(os.path.relpath(path, root), path, os.path.join(outputs, rename(os.path.relpath(path, root))))
-        for path in sorted(_files(inputs, root, os.path.abspath(outputs)))
-        if takes(path)
+        for path in paths
+        if takes(path) and not os.path.isdir(path)
     ]
+    others = len(paths) - len(jobs)
     if not jobs:
-        raise UserError(f"{inputs}: there is nothing to do here")
+        raise UserError(f"{inputs}: there is nothing to do here{_left_out(others)}")
     _check(jobs)
-    return jobs
+    return jobs, others
+
+
+def _left_out(others):
+    return f"; {others} of other kinds left out" if others else ""
 
 
 def target_of_one(source: str, output: str, rename: Callable[[str], str]) -> str:
@@ -108,6 +125,7 @@ def _check(jobs):
 
 def _identity(path):
     """What all names of a file have in common; of one that is not there, its path."""
+    path = os.path.realpath(path)  # without folders that are not there yet, and ".." after them
     try:
         status = os.stat(path)
     except OSError:
@@ -116,7 +134,7 @@ def _identity(path):
 
 
 def _files(inputs, root, outputs):
-    """Paths of the files that a folder or a pattern stands for, but hidden ones.
+    """Paths of the files that a folder or a pattern stands for, and of links to folders, but hidden ones.
 
     Nor those in `outputs` where this is a folder below `root`, the one that is mirrored.
     """
@@ -126,14 +144,19 @@ def _files(inputs, root, outputs):
             if not (is_below and os.path.abspath(path).startswith(outputs + os.sep)):
                 yield path
         return
-    for folder, folders, names in os.walk(inputs):
+    for folder, folders, names in os.walk(inputs, onerror=_raise):
         folders[:] = [
             name
             for name in folders
             if not name.startswith(".") and os.path.abspath(os.path.join(folder, name)) != outputs
         ]
-        paths = (os.path.join(folder, name) for name in names if not name.startswith("."))
+        paths = [os.path.join(folder, name) for name in names if not name.startswith(".")]
         yield from itertools.filterfalse(files.is_stream, paths)  # a pipe would be waited for
+        yield from filter(os.path.islink, (os.path.join(folder, name) for name in folders))
+
+
+def _raise(error):
+    raise error
 
 
 def _fixed_part(pattern):
@@ -143,9 +166,10 @@ def _fixed_part(pattern):
     return os.sep.join(parts[:fixed]) or (os.sep if pattern.startswith(os.sep) else ".")
 
 
-def run(jobs: list[Job], work: Work, options):
+def run(jobs: list[Job], others: int, work: Work, options):
     """Do all jobs, and tell of them: a bar on a terminal, one line at the end, and a line for each failure.
 
+    jobs, others: as `plan` gives them
     work: other processes must be able to import it
     options: of `cli.add_common_options`: with jobs, processes of their own if there are more than one;
     overwrite; summary, the path of a CSV file, which is also written when the run is interrupted; quiet
@@ -154,7 +178,7 @@ def run(jobs: list[Job], work: Work, options):
     """
     from tqdm import tqdm  # which --info does without
 
-    if options.summary and not files.is_stream(options.summary):
+    if options.summary and not cli.is_stream(options.summary):
         files.check(options.summary)
     todo = [job for job in jobs if options.overwrite or not os.path.isfile(job.target)]
     outcomes = []
@@ -162,9 +186,8 @@ def run(jobs: list[Job], work: Work, options):
     bar = tqdm(total=size, unit="B", unit_scale=True, disable=True if options.quiet else None)
     began = time.perf_counter()
     try:
-        with bar:
-            for outcome in _outcomes(todo, work, options.jobs):
-                outcomes.append(outcome)
+        with bar, contextlib.closing(_outcomes(todo, work, options.jobs, outcomes)) as found:
+            for outcome in found:
                 if outcome.warning:
                     with tqdm.external_write_mode(sys.stderr):
                         cli.warn(outcome.warning)
@@ -181,7 +204,7 @@ def run(jobs: list[Job], work: Work, options):
         before, after = (sum(getattr(o, field) for o in done) for field in ("bytes_before", "bytes_after"))
         cli.tell(
             f"{len(done)} files, {before} to {after} bytes, {time.perf_counter() - began:.1f} s; "
-            f"{len(jobs) - len(todo)} were there already; {len(failures)} failed"
+            f"{len(jobs) - len(todo)} were there already; {len(failures)} failed{_left_out(others)}"
         )
     for failure in failures:
         cli.warn(failure.error)
@@ -189,23 +212,28 @@ def run(jobs: list[Job], work: Work, options):
         raise UserError(f"{len(failures)} of {len(todo)} files failed")
 
 
-def _outcomes(jobs, work, processes) -> Iterator[Outcome]:
-    """The Outcome of each job, as they come."""
+def _outcomes(jobs, work, processes, known) -> Iterator[Outcome]:
+    """The Outcome of each job, as they come; `known` gets each too, and has all when this is closed."""
     if processes == 1:
         for job in jobs:
-            yield _do(work, job)
+            known.append(_do(work, job))
+            yield known[-1]
         return
     # Read by the libraries of the workers when they start.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
     spawn = multiprocessing.get_context("spawn")
     pool = concurrent.futures.ProcessPoolExecutor(processes, spawn, _start_worker)
+    running = _submit(pool, work, jobs)
     try:
-        for future in concurrent.futures.as_completed(_submit(pool, work, jobs)):
-            yield future.result()
+        for future in concurrent.futures.as_completed(list(running)):
+            known.append(future.result())
+            running.remove(future)
+            yield known[-1]
     except concurrent.futures.process.BrokenProcessPool as error:
         raise UserError("a worker ended before its time; the files that are there are whole") from error
     finally:
         pool.shutdown(cancel_futures=True)
+        known += [future.result() for future in running if not (future.cancelled() or future.exception())]
 
 
 def _start_worker():
@@ -216,10 +244,10 @@ def _start_worker():
 
 
 def _submit(pool, work, jobs):
-    """Futures of all jobs, whose workers start here and leave Ctrl-C to us: they finish their files first."""
+    """Futures of all jobs. Workers start here and leave Ctrl-C to us: they finish their files first."""
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # which they inherit, from their first moment on
     try:
-        return [pool.submit(_do_as_worker, work, job) for job in jobs]
+        return {pool.submit(_do_as_worker, work, job) for job in jobs}
     finally:
         signal.signal(signal.SIGINT, handler)
 
@@ -261,4 +289,4 @@ def _write_summary(path, outcomes):
     writer = csv.DictWriter(text, [field.name for field in dataclasses.fields(Outcome)])
     writer.writeheader()
     writer.writerows(map(dataclasses.asdict, outcomes))
-    files.write(path, text.getvalue().encode(errors="surrogateescape"))  # names may hold any bytes
+    cli.write(path, text.getvalue().encode(errors="surrogateescape"))  # names may hold any bytes

@@ -32,10 +32,7 @@ def parse_args():
     add("--workers", type=cli.positive, metavar="N", help=workers)
     add("--device", choices=("cpu", "cuda"), default="cpu", help="cuda: a GPU for each worker (default: cpu)")
     args = parser.parse_args()
-    if MODES[args.quantize_mode].is_fixed and not (args.quality is None and args.target_bpp is None):
-        parser.error("--quality and --target_bpp need --quantize_mode=variable")
-    if args.tune not in (None, *MODES[args.quantize_mode].tunes):
-        parser.error(f"there is no model of --quantize_mode={args.quantize_mode} for --tune={args.tune}")
+    cli.check_mode(parser, args)
     return args
 
 

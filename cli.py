@@ -17,6 +17,7 @@ from typing import TextIO
 
 from coding import files
 from coding.errors import DEBUG, UserError, message_of
+from coding.modes import MODES
 
 PIPE = "-"  # in the place of a path
 STDOUT = (PIPE, "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
@@ -170,6 +171,15 @@ def add_rate_options(add: Callable) -> None:
     add("--lossless", action="store_true", help="keep the colours, in 8 bits, exactly")
 
 
+def check_mode(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """End with a usage error where --quantize_mode has no such rate or no model for --tune."""
+    mode = MODES[args.quantize_mode]
+    if mode.is_fixed and not (args.quality is None and args.target_bpp is None):
+        parser.error("--quality and --target_bpp need --quantize_mode=variable")
+    if args.tune not in (None, *mode.tunes):
+        parser.error(f"there is no model of --quantize_mode={mode.name} for --tune={args.tune}")
+
+
 def positive(text: str) -> int:
     """A number of things that an option gives."""
     number = int(text)
@@ -178,15 +188,22 @@ def positive(text: str) -> int:
     return number
 
 
+def _number(text):
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number") from None
+
+
 def _quality(text):
-    number = float(text)
+    number = _number(text)
     if not 1 <= number <= 10:
         raise argparse.ArgumentTypeError("must be from 1 to 10")
     return number
 
 
 def _target(text):
-    number = float(text)
+    number = _number(text)
     if not 0 < number < math.inf:
         raise argparse.ArgumentTypeError("must be positive")
     return number

@@ -50,7 +50,7 @@ def compress(
     """
     _check_options(encoder, quality, target_bpp, lossless, effort)
     container.check_size(*image.size)
-    picture = Picture.from_image(image)
+    picture = Picture.from_image(image, keep_hidden=lossless)
     if lossless:
         setting = Setting(encoder.config.mode, encoder.config.mode.numbers[0])
         return _pack(exact.separate(picture, exact.all_blocks(picture)), setting, encoder)

@@ -42,6 +42,8 @@ def parse_args():
     args = parser.parse_args()
     if not args.info and not (args.input_path and args.output_path):
         parser.error("--input_path and --output_path are required")
+    if not args.info:
+        batch.check_options(parser, args)
     return args
 
 
@@ -98,7 +100,7 @@ def decode(args, source, target, progress=False):
 
 def is_encoded(path):
     """Whether a file of a folder or a pattern is taken."""
-    return path.endswith(".encoded")
+    return path.lower().endswith(".encoded")
 
 
 def restored(name):
@@ -113,8 +115,8 @@ def main():
             header = container.describe(cli.read(args.info))
         print(json.dumps(header, indent=2))
     elif batch.is_many(args.input_path):
-        jobs = batch.plan(args.input_path, args.output_path, is_encoded, restored)
-        batch.run(jobs, functools.partial(decode, args), args)
+        jobs, others = batch.plan(args.input_path, args.output_path, is_encoded, restored)
+        batch.run(jobs, others, functools.partial(decode, args), args)
     else:
         target = batch.target_of_one(args.input_path, args.output_path, restored)
         with cli.warning_of(args.input_path):

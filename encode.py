@@ -28,7 +28,10 @@ def parse_args():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add, add_rate = parser.add_argument, parser.add_mutually_exclusive_group().add_argument
-    inputs = "image to compress, any format and mode; a folder or a quoted pattern; - is standard input"
+    inputs = (
+        "image to compress, any format and mode; - is standard input; a folder or a quoted pattern, of which "
+        ".png, .jpg, .jpeg, .webp, .avif, .bmp, .tif, .tiff and .ppm files are taken"
+    )
     add("--input_path", required=True, metavar="IMAGE", help=inputs)
     outputs = (
         ".encoded file to write, or a folder for it, IMAGE.encoded; for many images a folder, which mirrors "
@@ -61,6 +64,11 @@ def parse_args():
         parser.error("--effort needs --engine=torch")
     if args.effort < 0:
         parser.error("--effort must not be negative")
+    if not (args.input_path and args.output_path):
+        parser.error("--input_path and --output_path must not be empty")
+    if args.quantize_mode and not args.encoder_path:
+        cli.check_mode(parser, args)
+    batch.check_options(parser, args)
     return args
 
 
@@ -148,8 +156,8 @@ def main():
     args = parse_args()
     if batch.is_many(args.input_path):
         model(args)  # which must be there before anything is begun
-        jobs = batch.plan(args.input_path, args.output_path, is_image, encoded)
-        batch.run(jobs, functools.partial(encode, args), args)
+        jobs, others = batch.plan(args.input_path, args.output_path, is_image, encoded)
+        batch.run(jobs, others, functools.partial(encode, args), args)
     else:
         target = batch.target_of_one(args.input_path, args.output_path, encoded)
         with cli.warning_of(args.input_path):

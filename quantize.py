@@ -9,8 +9,8 @@ compressive autoencoders", section 2.1).
 The networks exchange latents y in quantization steps around zero: y = f * 2^B - 2^(B-1). An entropy model
 gives each a mean, and a rounding policy says what its distance from the mean becomes. All policies have
 the arguments distance, mean and log_scale (log2 of the deviation), each of one shape, in steps. Integers in
-[0, 2^B] are what that distance, or in soft mode the latent, is made of (`to_digits`, `to_integers`); the coder
-takes it as one number, which needs fewer bits.
+[0, 2^B] are what that distance, or in soft mode the latent, is made of (`to_digits`, `to_integers`); the
+coder takes it as one number, which needs fewer bits.
 """
 
 import dataclasses

@@ -72,7 +72,7 @@ def is_taken(name: str, decode: bool) -> bool:
 
 def renamed(name: str, decode: bool) -> str:
     """The name of what a file becomes."""
-    return name.removesuffix(".encoded") + ".png" if decode else name + ".encoded"
+    return os.path.splitext(name)[0] + ".png" if decode else name + ".encoded"
 
 
 def units(task: Task) -> tuple[list[Unit], int]:
@@ -89,6 +89,8 @@ def units(task: Task) -> tuple[list[Unit], int]:
         done = set(outputs.find(out_root))
     with access(task.input_path):
         sources = sorted(inputs.find(root))
+        if not sources and not inputs.exists(root):
+            raise UserError(f"{task.input_path}: No such file or directory")
     nested = f"{out_root}/" if inputs == outputs and out_root != root else None
     found, skipped = [], 0
     for source in sources:

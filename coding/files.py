@@ -17,7 +17,10 @@ def is_stream(path: str) -> bool:
 
 
 def check(path: str) -> None:
-    """Raise UserError if no file can replace `path`: a folder, a stream, or what must not change."""
+    """Raise UserError if no file can replace `path`: a folder, a stream, or what must not change.
+
+    Or if its folder, which may be missing, cannot have it.
+    """
     if os.path.isdir(path):
         raise UserError(f"{path}: is a folder")
     if is_stream(path):
@@ -26,6 +29,13 @@ def check(path: str) -> None:
         raise UserError(f"{path}: is a link that leads nowhere")
     if os.path.exists(path) and not os.access(path, os.W_OK):
         raise UserError(f"{path}: is write-protected")
+    folder = os.path.dirname(os.path.realpath(path))
+    while not os.path.exists(folder):  # it will be made
+        folder = os.path.dirname(folder)
+    if not os.path.isdir(folder):
+        raise UserError(f"{path}: a file is in the place of its folder")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(f"{path}: its folder is write-protected")
 
 
 @contextlib.contextmanager
@@ -61,7 +71,7 @@ def replacing(path: str) -> Iterator[str]:
 def write(path: str, content: bytes) -> None:
     """Write bytes to `path`, a file or a stream; raises as `replacing`."""
     if is_stream(path):
-        with open(path, "wb") as file:
+        with open(path, "ab") as file:  # what a process has open can be a file with something in it
             file.write(content)
         return
     with replacing(path) as temporary, open(temporary, "wb") as file:

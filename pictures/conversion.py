@@ -23,14 +23,16 @@ def to_8_bit(image: Image.Image) -> tuple[Image.Image, bytes | None]:
     icc = profiles.of(image)
     if image.mode == "CMYK":
         return _cmyk_to_rgb(image, icc), None  # the profile speaks of inks that are gone
+    if image.mode == "LAB":
+        return image.convert("RGB"), None
     return (levels.to_8_bit(image) if levels.are_deep(image) else image), icc
 
 
-def split(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
+def split(image: Image.Image, keep_hidden: bool = False) -> tuple[Image.Image, Image.Image | None]:
     """The colours, L or RGB, and the alpha, L, of an image; None where it is opaque everywhere.
 
-    Colours that are fully transparent, which nobody sees, continue those beside them. Raises PictureError for
-    a mode that has no RGB.
+    Colours that are fully transparent, which nobody sees, continue those beside them unless `keep_hidden`.
+    Raises PictureError for a mode that has no RGB.
     """
     one_channel, alpha = image.mode in ("1", "L", "LA", "La"), None
     try:
@@ -45,12 +47,11 @@ def split(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     colours = tone.apply(image)
     if alpha is None or alpha.getextrema()[0] == 255:
         return colours, None
-    return _filled(colours, alpha), alpha
+    is_filled = alpha.getextrema()[0] == 0 and not keep_hidden
+    return (_filled(colours, alpha) if is_filled else colours), alpha
 
 
 def _filled(colours, alpha):
-    if alpha.getextrema()[0] > 0:
-        return colours
     rgb = np.asarray(colours.convert("RGB"))
     return Image.fromarray(fill(rgb, np.asarray(alpha) > 0)).convert(colours.mode)
 

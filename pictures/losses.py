@@ -3,13 +3,14 @@
 import logging
 from typing import BinaryIO
 
-from PIL import Image
+from PIL import ExifTags, Image
 
 from pictures.label import Label
 
 KNOWN_TEXTS = ("XML:com.adobe.xmp", "Raw profile type exif", "exif")
 FRAMES = {"TIFF": "pages", "MPO": "views"}
 GAIN_MAPS = b'hdrgm:Version="', b"urn:iso:std:iso:ts:21496"
+MOTION = b'MotionPhoto="1"', b'MicroVideo="1"'
 EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/"
 
 logger = logging.getLogger(__name__)
@@ -27,9 +28,20 @@ def tell(image: Image.Image, file: BinaryIO, label: Label | None) -> None:
     segments = [content for name, content in getattr(image, "applist", ()) if name in ("APP1", "APP2")]
     if any(mark in content for content in segments for mark in GAIN_MAPS):
         logger.info("the HDR gain map is left out")
+    if any(mark in content for content in segments for mark in MOTION):
+        logger.info("the film of the motion photo is left out")
+    if _has_thumbnail(image):
+        logger.info("the thumbnail in the EXIF data is left out")
     if any(content.startswith(EXTENDED_XMP) for content in segments):
         logger.info("the second part of the XMP data is left out")
     _tell_of_text(image)
+
+
+def _has_thumbnail(image):
+    try:
+        return bool(image.getexif().get_ifd(ExifTags.IFD.IFD1))
+    except Exception:  # as below
+        return False
 
 
 def _count_frames(file):

@@ -21,15 +21,18 @@ class Picture:
     metadata: Metadata
 
     @classmethod
-    def from_image(cls, image: Image.Image) -> "Picture":
-        """The picture in a Pillow image of any mode, EXIF orientation applied. Raises PictureError."""
+    def from_image(cls, image: Image.Image, keep_hidden: bool = False) -> "Picture":
+        """The picture in a Pillow image of any mode, EXIF orientation applied. Raises PictureError.
+
+        keep_hidden: keep colours that are fully transparent
+        """
         with pillow.limits():
             resolution = extras.resolution_of(image)
             image, exif = extras.upright(image)
             xmp = extras.xmp_of(image)
             image, icc = conversion.to_8_bit(image)
             icc = SRGB if icc and conversion.is_srgb(icc) else icc
-            colours, alpha = conversion.split(image)
+            colours, alpha = conversion.split(image, keep_hidden)
         one_channel = colours.mode == "L"
         gray = one_channel or conversion.is_gray(colours)
         png = None if alpha is None else extras.to_png(alpha)

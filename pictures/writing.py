@@ -45,6 +45,13 @@ SECOND_LOSS = ("JPEG", "MPO", "AVIF", "PDF")
 logger = logging.getLogger(__name__)
 
 
+class _File(io.FileIO):
+    """A file that shows Pillow no descriptor: its own writers do not see that a disk is full."""
+
+    def fileno(self):
+        raise io.UnsupportedOperation("fileno")
+
+
 def check_writable(path: str, size: tuple[int, int] | None = None) -> None:
     """Raise PictureError if `write` knows no format for the extension of `path`, or one for small icons.
 
@@ -70,7 +77,8 @@ def write(image: Image.Image, path: str) -> None:
     format_name = _format_of(path)
     with replacing(path) as temporary:
         try:
-            _save(image, temporary, format_name)
+            with io.BufferedRandom(_File(temporary, "w+b")) as file:
+                _save(image, file, format_name)
         except (OSError, MemoryError):
             raise
         except Exception as error:  # Pillow's writers can fail in any way

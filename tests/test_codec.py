@@ -216,6 +216,15 @@ def test_what_a_detail_layer_has_too_much_is_damage(variable_pair, photo):
         codec.decompress(container.pack(dataclasses.replace(encoded, detail=more)), decoder)
 
 
+def test_lossless_keeps_colours_that_are_hidden(variable_pair, photo):
+    image = Image.fromarray(photo)
+    image.putalpha(Image.linear_gradient("L").resize(image.size).point(lambda level: max(0, level - 99)))
+    encoder, decoder = variable_pair
+    exact = codec.decompress(codec.compress(image, encoder, lossless=True), decoder)
+    assert np.array_equal(np.asarray(exact), np.asarray(image))
+    assert (np.asarray(codec.decompress(codec.compress(image, encoder), decoder))[0, :, :3] != photo[0]).any()
+
+
 def test_effort_needs_pytorch(variable_pair, photo):
     encoder = open_pair(*(half.file for half in variable_pair), engine=onnx_engine)[0]
     with pytest.raises(ValueError, match="torch"):

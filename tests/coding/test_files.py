@@ -97,9 +97,8 @@ def test_an_error_names_the_file_and_leaves_nothing(tmp_path):
     path.write_bytes(b"kept")
     assert message_of(OSError(2, "b", "c")) in failing(path, OSError(2, "b", "c"))
     assert path.read_bytes() == b"kept" and os.listdir(tmp_path) == ["a"]
-    with pytest.raises(OSError) as caught:
+    with pytest.raises(UserError, match="in the place of its folder"):
         files.write(str(path / "b"), b"")
-    assert str(path) in message_of(caught.value) and ".tmp" not in message_of(caught.value)
 
 
 @pytest.fixture

@@ -202,3 +202,14 @@ def test_a_profile_that_cannot_be_used_is_not_stripped(photo):
 
 def test_the_table_of_gray_rounds():
     assert np.array_equal(tone.table(1 << 16), np.rint(np.arange(1 << 16) / 257))
+
+
+def test_a_profile_of_lab_goes_with_its_colours(photo):
+    image = Image.fromarray(photo)
+    lab = ImageCms.profileToProfile(
+        image, ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), outputMode="LAB"
+    )
+    lab.info["icc_profile"] = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    found = Picture.from_image(lab)
+    assert found.metadata.icc is None
+    assert np.abs(np.asarray(found.colours).astype(int) - photo).mean() < 4

@@ -1,6 +1,7 @@
 """What is told of files that do not come through whole."""
 
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -55,6 +56,24 @@ def test_comments_texts_and_gain_maps_are_told(caplog, photo):
     assert "the text 'Author' is left out" in caplog.text
     reading.read("a", io.BytesIO(save(image, "JPEG", xmp=b'<x hdrgm:Version="1.0"/>')))
     assert "HDR gain map" in caplog.text
+    reading.read("a", io.BytesIO(save(image, "JPEG", xmp=b'<x GCamera:MotionPhoto="1"/>')))
+    assert "the film of the motion photo is left out" in caplog.text
+
+
+def test_a_thumbnail_is_told(caplog, photo):
+    exif = Image.Exif()
+    exif[0x010E] = "a description"
+    head = exif.tobytes()
+    first = 6 + struct.unpack_from("<I" if head[6:8] == b"II" else ">I", head, 10)[0]  # of the directory
+    order = "<" if head[6:8] == b"II" else ">"
+    (entries,) = struct.unpack_from(f"{order}H", head, first)
+    link = first + 2 + 12 * entries  # to the next directory, here one entry long: the thumbnail's compression
+    more = struct.pack(f"{order}HHHIHHI", 1, 0x0103, 3, 1, 6, 0, 0)
+    content = head[:link] + struct.pack(f"{order}I", len(head) - 6) + head[link + 4 :] + more
+    reading.read("a", io.BytesIO(save(Image.fromarray(photo), "JPEG", exif=head)))
+    assert caplog.text == ""
+    reading.read("a", io.BytesIO(save(Image.fromarray(photo), "JPEG", exif=content)))
+    assert "the thumbnail in the EXIF data is left out" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,16 @@
 """Image files that are written."""
 
 import io
+import os
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from conftest import ROOT
 from pictures import profiles, reading, writing
 from pictures.picture import Picture
 from pictures.pillow import PictureError
@@ -95,3 +100,19 @@ def test_blocks_that_are_too_long_for_jpeg_are_told(photo, tmp_path, caplog):
     image.info["xmp"] = bytes(70_000)
     writing.write(image, str(tmp_path / "a.jpg"))
     assert "JPEG holds no XMP" in caplog.text and (tmp_path / "a.jpg").exists()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGXFSZ"), reason="files have no limit here")
+@pytest.mark.parametrize("name", ["a.bmp", "a.jpg", "a.png", "a.ppm", "a.tif"])
+def test_a_picture_that_finds_no_room_is_not_there(name, tmp_path):
+    """Pillow's own writers take what the system wrote in part for written."""
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000)); "
+        "from PIL import Image; from pictures import writing; "
+        "writing.write(Image.effect_noise((128, 128), 99).convert('RGB'), sys.argv[1])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / name)], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 1 and "File too large" in done.stderr
+    assert os.listdir(tmp_path) == []

@@ -258,14 +258,12 @@ def test_quality_and_target_bpp_choose_the_rate_of_the_default_mode(tmp_path, sc
     assert far.returncode == 0 and "instead of 50" in far.stderr
 
 
-@pytest.mark.parametrize(
-    "options", [["--quantize_mode=hard", "--quality=3"], ["--quantize_mode=soft", "--target_bpp=1"]]
-)
-def test_options_of_another_mode_are_refused(tmp_path, script, options):
-    refused(
-        script("encode.py", "--input_path", LENA, "--output_path", tmp_path / "out", *options),
-        tmp_path / "out",
-    )
+@pytest.mark.parametrize("mode, option", [("hard", "--quality=3"), ("soft", "--target_bpp=1")])
+def test_options_of_another_mode_are_refused(tmp_path, script, mode, option):
+    arguments = "--input_path", LENA, "--output_path", tmp_path / "out", option
+    model = f"--encoder_path={shipped.path(mode, 'encoder')}"
+    refused(script("encode.py", *arguments, model), tmp_path / "out")
+    assert script("encode.py", *arguments, f"--quantize_mode={mode}").returncode == 2
 
 
 @pytest.mark.parametrize(
@@ -279,6 +277,9 @@ def test_options_of_another_mode_are_refused(tmp_path, script, options):
         ["--target_bpp=-1"],
         ["--quality=3", "--target_bpp=1"],
         ["--effort=-1"],
+        ["--quality=good"],
+        ["--output_path="],
+        ["--input_path=/dev/stdin", "--summary=a.csv"],
     ],
 )
 def test_values_out_of_range_are_wrong_usage(script, options):

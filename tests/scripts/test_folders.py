@@ -95,14 +95,14 @@ def test_a_pattern_takes_what_it_matches(script, photos, tmp_path):
 @pytest.mark.parametrize("pattern, out", [("*.png", "."), ("sub/*.png", "sub"), ("sub/*.png", ".")])
 def test_a_pattern_takes_what_it_matches_where_outputs_go_too(photos, monkeypatch, pattern, out):
     monkeypatch.chdir(photos)
-    (job,) = batch.plan(pattern, out, is_png, "{}.encoded".format)
+    (job,), _ = batch.plan(pattern, out, is_png, "{}.encoded".format)
     assert os.path.isfile(job.source) and job.target == os.path.join(out, f"{job.name}.encoded")
 
 
 def test_an_output_folder_below_a_pattern_is_no_input(photos):
     (photos / "sub" / "out").mkdir()
     Image.new("RGB", (8, 8)).save(photos / "sub" / "out" / "c.png")
-    jobs = batch.plan(f"{photos}/**/*.png", str(photos / "sub" / "out"), is_png, "{}.encoded".format)
+    jobs, _ = batch.plan(f"{photos}/**/*.png", str(photos / "sub" / "out"), is_png, "{}.encoded".format)
     assert [job.name for job in jobs] == ["a.png", os.path.join("sub", "b.png")]
 
 
@@ -114,8 +114,49 @@ def test_an_output_folder_inside_the_input_is_no_input(photos):
     out = photos / "out"
     out.mkdir()
     Image.new("RGB", (8, 8)).save(out / "c.png")
-    jobs = batch.plan(str(photos), str(out), is_png, "{}.encoded".format)
+    jobs, others = batch.plan(str(photos), str(out), is_png, "{}.encoded".format)
     assert [job.name for job in jobs] == ["a.png", os.path.join("sub", "b.png")]
+    assert others == 2  # a.bmp and notes.txt
+
+
+def test_what_is_left_out_is_counted(script, photos, tmp_path):
+    (photos / "album").symlink_to(photos / "sub")
+    done = encode(script, "--input_path", photos, "--output_path", tmp_path / "out")
+    assert done.returncode == 0 and done.stdout.endswith("; 0 failed; 2 of other kinds left out\n")
+    done = encode(script, "--input_path", f"{photos}/*.txt", "--output_path", tmp_path / "out")
+    assert done.returncode == 1 and "nothing to do here; 1 of other kinds left out" in done.stderr
+
+
+def test_a_folder_that_cannot_be_read_is_an_error(photos, tmp_path, monkeypatch):
+    scandir = os.scandir
+
+    def refuse(path):
+        if os.path.basename(path) == "sub":
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(PermissionError):
+        batch.plan(str(photos), str(tmp_path / "out"), is_png, "{}.encoded".format)
+
+
+def test_a_summary_goes_where_streams_lead(photos, tmp_path):
+    """After what is there already."""
+    log = tmp_path / "log"
+    for number, name in enumerate(("-", "/dev/stdout", "/dev/stderr")):
+        log.write_text("a line\n")
+        arguments = ENCODER, f"--input_path={photos}", f"--output_path={tmp_path / str(number)}", "--quiet"
+        with open(log, "ab") as file:
+            subprocess.run(
+                [sys.executable, os.path.join(ROOT, "encode.py"), *arguments, f"--summary={name}"],
+                cwd=tmp_path,
+                check=True,
+                stdout=file,
+                stderr=file,
+            )
+        lines = log.read_text().splitlines()
+        assert lines[0] == "a line" and lines[1].startswith("name,") and len(lines) == 5
+    assert not (tmp_path / "-").exists()
 
 
 def test_what_cannot_be_planned_is_said(photos, tmp_path):
@@ -139,14 +180,14 @@ def test_a_model_that_is_missing_is_one_line(script, photos, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def begun(photos, out, jobs):
+def begun(photos, out, jobs, *options):
     """encode.py at work on 60 photographs, and its arguments."""
     photos.mkdir()
     pixels = np.random.default_rng(0).integers(0, 256, (800, 800, 3), np.uint8)
     Image.fromarray(pixels).save(photos.parent / "photo.bmp")
     for index in range(60):
         os.link(photos.parent / "photo.bmp", photos / f"{index}.bmp")
-    arguments = [ENCODER, "--input_path", photos, "--output_path", out, f"--jobs={jobs}"]
+    arguments = [ENCODER, "--input_path", photos, "--output_path", out, f"--jobs={jobs}", *options]
     process = subprocess.Popen(
         [sys.executable, os.path.join(ROOT, "encode.py"), *map(str, arguments)],
         stderr=subprocess.PIPE,
@@ -203,7 +244,8 @@ def test_a_worker_that_is_ended_is_told(tmp_path):
 )
 def test_an_end_leaves_whole_files_only_and_the_run_goes_on_later(script, tmp_path, jobs, number, code):
     photos, out = tmp_path / "photos", tmp_path / "out"
-    process, arguments = begun(photos, out, jobs)
+    summary = tmp_path / "summary.csv"
+    process, arguments = begun(photos, out, jobs, f"--summary={summary}")
     wait_until(lambda: out.exists() and len(os.listdir(out)) >= 3)
     os.killpg(process.pid, number)
     _, errors = process.communicate(timeout=60)
@@ -211,6 +253,10 @@ def test_an_end_leaves_whole_files_only_and_the_run_goes_on_later(script, tmp_pa
     names = os.listdir(out)
     assert 3 <= len(names) < 60 and all(name.endswith(".bmp.encoded") for name in names)
     assert len({(out / name).read_bytes() for name in names}) == 1
+    with open(summary, newline="") as file:
+        told = {f"{row['name']}.encoded" for row in csv.DictReader(file)}
+    # SIGTERM can come when a file is there and its row is not.
+    assert told <= set(names) and len(names) - len(told) <= (0 if number == signal.SIGINT else jobs)
     for path in sorted(photos.iterdir())[:-5]:
         if path.name + ".encoded" not in names:
             path.unlink()

@@ -66,6 +66,21 @@ def test_an_output_that_is_the_input_is_refused_by_any_name(run, image, tmp_path
     assert image.read_bytes() == before and sorted(os.listdir()) == ["a.png", "folder", "hard", "soft"]
 
 
+def test_an_output_that_will_be_the_input_is_refused(run, image, tmp_path):
+    """Through a folder that the work would make."""
+    before = image.read_bytes()
+    for script in encode, decode:
+        assert "is the input" in error_of(run, script, image, tmp_path / "new" / ".." / "a.png")
+    assert image.read_bytes() == before and not (tmp_path / "new").exists()
+
+
+def test_a_file_in_the_place_of_a_folder_is_told_before_the_work(run, image, tmp_path, monkeypatch):
+    monkeypatch.setattr(encode, "encode", None)
+    assert "in the place of its folder" in error_of(run, encode, image, image / "a.encoded")
+    monkeypatch.setattr(os, "access", lambda path, mode: not os.path.isdir(path))
+    assert "write-protected" in error_of(run, encode, image, tmp_path / "new" / "a.encoded")
+
+
 def test_no_output_of_a_folder_is_one_of_its_inputs(run, image, tmp_path):
     photos, out = tmp_path / "photos", tmp_path / "out"
     photos.mkdir(), out.mkdir()
@@ -150,7 +165,7 @@ def test_an_error_names_the_file(run, image, tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"^a: not"):
         decode.main()
     save_image(tmp_path / "x.png")
-    assert error_of(run, encode, "x.png", "whole/out").startswith("whole/out: whole: ")
+    assert error_of(run, encode, "x.png", "whole/out").startswith("whole/out: a file is in the place")
     assert not [name for name in os.listdir() if name.startswith("out")]
 
 
