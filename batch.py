@@ -11,7 +11,6 @@ import csv
 import dataclasses
 import glob
 import io
-import itertools
 import multiprocessing
 import os
 import signal
@@ -71,8 +70,8 @@ def plan(
     inputs: a folder or a pattern; outputs: the folder to mirror them into
     takes: whether a file of a name is one of those; rename: the name of a result for the name of its source
 
-    Others are files that are not hidden, and links to folders. Raises UserError where there is nothing to do,
-    two would have one output, or one an input; and OSError for a folder that cannot be read.
+    Others are what is not hidden: files, pipes and links to folders. Raises UserError where there is nothing
+    to do, two would have one output, or one an input; and OSError for a folder that cannot be read.
     """
     if outputs == cli.PIPE or (os.path.exists(outputs) and not os.path.isdir(outputs)):
         raise UserError(f"{outputs}: must be a folder, as many files are to be written")
@@ -81,7 +80,7 @@ def plan(
     jobs = [
         Job(os.path.relpath(path, root), path, os.path.join(outputs, rename(os.path.relpath(path, root))))
         for path in paths
-        if takes(path) and not os.path.isdir(path)
+        if takes(path) and not (os.path.isdir(path) or files.is_stream(path))  # a pipe would be waited for
     ]
     others = len(paths) - len(jobs)
     if not jobs:
@@ -150,8 +149,7 @@ def _files(inputs, root, outputs):
             for name in folders
             if not name.startswith(".") and os.path.abspath(os.path.join(folder, name)) != outputs
         ]
-        paths = [os.path.join(folder, name) for name in names if not name.startswith(".")]
-        yield from itertools.filterfalse(files.is_stream, paths)  # a pipe would be waited for
+        yield from (os.path.join(folder, name) for name in names if not name.startswith("."))
         yield from filter(os.path.islink, (os.path.join(folder, name) for name in folders))
 
 
@@ -204,7 +202,8 @@ def run(jobs: list[Job], others: int, work: Work, options):
         before, after = (sum(getattr(o, field) for o in done) for field in ("bytes_before", "bytes_after"))
         cli.tell(
             f"{len(done)} files, {before} to {after} bytes, {time.perf_counter() - began:.1f} s; "
-            f"{len(jobs) - len(todo)} were there already; {len(failures)} failed{_left_out(others)}"
+            f"{len(jobs) - len(todo)} were there already; {len(failures)} failed{_left_out(others)}",
+            options.summary or "",
         )
     for failure in failures:
         cli.warn(failure.error)
@@ -222,9 +221,11 @@ def _outcomes(jobs, work, processes, known) -> Iterator[Outcome]:
     # Read by the libraries of the workers when they start.
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
     spawn = multiprocessing.get_context("spawn")
-    pool = concurrent.futures.ProcessPoolExecutor(processes, spawn, _start_worker)
-    running = _submit(pool, work, jobs)
+    pool, running = concurrent.futures.ProcessPoolExecutor(processes, spawn, _start_worker), set()
     try:
+        with _ctrl_c_waits():  # workers, which start here, finish their files first
+            for job in jobs:
+                running.add(pool.submit(_do_as_worker, work, job))
         for future in concurrent.futures.as_completed(list(running)):
             known.append(future.result())
             running.remove(future)
@@ -243,13 +244,17 @@ def _start_worker():
     tqdm.set_lock(threading.RLock())
 
 
-def _submit(pool, work, jobs):
-    """Futures of all jobs. Workers start here and leave Ctrl-C to us: they finish their files first."""
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # which they inherit, from their first moment on
+@contextlib.contextmanager
+def _ctrl_c_waits():
+    """Let Ctrl-C wait for the end of the block; processes that start in it never hear of it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        return {pool.submit(_do_as_worker, work, job) for job in jobs}
+        yield
     finally:
-        signal.signal(signal.SIGINT, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _do_as_worker(work, job):

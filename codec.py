@@ -195,11 +195,11 @@ def _number_of_size(size, picture, encoder):
     def with_detail(number):
         return len(payload) + len(_detail(picture, Setting(mode, number), encoder, payload))
 
-    number = _nearest(mode.rates, estimate, size)
+    number = _nearest(mode.undetailed, estimate, size)
     t = mode.rate(number)
     payload = coder.encode(tiled.real_stripes(picture, t, encoder), t)
-    number = _nearest(mode.rates, estimate, size * estimate(number) / len(payload))
-    if number == mode.rates[-1] and mode.detailed and encoder.decoder:
+    number = _nearest(mode.undetailed, estimate, size * estimate(number) / len(payload))
+    if number == mode.undetailed[-1] and mode.detailed and encoder.decoder:
         t = mode.rate(number)
         payload = coder.encode(tiled.real_stripes(picture, t, encoder), t)
         return _nearest(mode.numbers[number:], functools.cache(with_detail), size)

@@ -108,7 +108,7 @@ def encode(args, source, target, progress=False):
         file = io.BytesIO(cli.read(source)) if cli.is_stream(source) else None
         image = reading.read(source, file, args.tolerant)
         if args.strip:
-            image = picture.stripped(image)
+            image = picture.stripped(image, keep_hidden=args.lossless)
     encoder = model(args)
     options = {name: getattr(args, name) for name in ("quality", "target_bpp", "lossless", "effort")}
     began = time.perf_counter()

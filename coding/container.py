@@ -33,7 +33,7 @@ MAX_SIDE = 65_535
 MAX_PIXELS = 1 << 28  # what a file of a few bytes may make its reader allocate
 SRGB = b""  # in the place of an ICC profile of sRGB
 MAX_METADATA = 16 << 20  # bytes of an inflated ICC profile, EXIF or XMP block
-MAX_RESOLUTION = 1e6  # pixels per inch
+MIN_RESOLUTION, MAX_RESOLUTION = 2.0**-20, 2.0**20  # pixels per inch
 
 _HEADER = struct.Struct("<4sBBBBII8s")
 _MODES = {mode.code: mode for mode in MODES.values()}
@@ -174,7 +174,7 @@ def _content_of(name, content):
 
 def _resolution_in(content):
     resolution = _RESOLUTION.unpack(content) if len(content) == _RESOLUTION.size else (0, 0)
-    if not all(0 < value <= MAX_RESOLUTION for value in resolution):
+    if not all(MIN_RESOLUTION <= value <= MAX_RESOLUTION for value in resolution):
         raise ContainerError("the file is damaged (its resolution is none)")
     return resolution
 

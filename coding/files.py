@@ -46,7 +46,7 @@ def replacing(path: str) -> Iterator[str]:
     replaces. Makes the folder if it is missing. Raises UserError as `check`, and OSError that names `path`.
     """
     check(path)
-    target = os.path.realpath(path) if os.path.islink(path) else path
+    target = os.path.realpath(path)
     folder = os.path.dirname(target)
     # No part of the name is in it, which may be as long as a name can be.
     temporary = os.path.join(folder, f".{os.urandom(4).hex()}.tmp")

@@ -41,7 +41,7 @@ class Mode:
     detailed: range = range(0)
 
     @property
-    def rates(self) -> range:
+    def undetailed(self) -> range:
         """The numbers without detail layer, each of which has a rate of its own."""
         return range(self.numbers.start, self.numbers.stop - len(self.detailed))
 
@@ -51,7 +51,7 @@ class Mode:
         return len(self.numbers) == 1
 
     def rate(self, number):
-        """The rate t, a multiple of 1/64, of one of the numbers `rates`, or of a tensor of them."""
+        """The rate t, a multiple of 1/64, of one of the numbers `undetailed`, or of a tensor of them."""
         return self.lowest_rate + (number - self.numbers.start) / RATES_PER_HALVING
 
     def number(self, quality: float) -> int:
@@ -110,7 +110,7 @@ class Setting:
     @property
     def t(self) -> float:
         """The rate."""
-        return self.mode.rate(min(self.number, self.mode.rates[-1]))
+        return self.mode.rate(min(self.number, self.mode.undetailed[-1]))
 
     @property
     def step(self) -> float | None:

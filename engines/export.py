@@ -88,7 +88,7 @@ def _samples(analysis, pictures):
     """Latents and rate of each picture; rates far from one another follow each other."""
     mode, run = analysis.config.mode, Analysis(analysis)
     for index, x in enumerate(pictures):
-        t = mode.rate(mode.rates[37 * index % len(mode.rates)])
+        t = mode.rate(mode.undetailed[37 * index % len(mode.undetailed)])
         y, z = run(x.cpu(), torch.tensor([t]))
         yield Latents(*(part[0].permute(1, 2, 0).contiguous().numpy() for part in (y, z))), t
 

@@ -43,4 +43,4 @@ class Transform:
 def _threads():
     """As other libraries do: of a list the number of the outermost level; 0, for all, where none is said."""
     number = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    return int(number) if number.isdecimal() else 0
+    return min(int(number), os.cpu_count() or 1) if number.isdecimal() else 0

@@ -5,7 +5,7 @@ import logging
 
 from PIL import Image, ImageOps
 
-from coding.container import MAX_RESOLUTION
+from coding.container import MAX_RESOLUTION, MIN_RESOLUTION
 from pictures import pillow
 from pictures.pillow import PictureError
 
@@ -70,7 +70,7 @@ def resolution_of(image: Image.Image) -> tuple[float, float] | None:
         across, down = map(float, image.info["dpi"])
     except (KeyError, TypeError, ValueError, ZeroDivisionError):
         return None
-    if not (0 < across <= MAX_RESOLUTION and 0 < down <= MAX_RESOLUTION):
+    if not all(MIN_RESOLUTION <= value <= MAX_RESOLUTION for value in (across, down)):
         return None
     try:
         turned = image.getexif().get(ORIENTATION) in TURNED

@@ -38,8 +38,10 @@ def tell(image: Image.Image, file: BinaryIO, label: Label | None) -> None:
 
 
 def _has_thumbnail(image):
+    exif = Image.Exif()  # of its own: Pillow tells one time only that an image's is damaged
     try:
-        return bool(image.getexif().get_ifd(ExifTags.IFD.IFD1))
+        exif.load(image.info.get("exif"))
+        return bool(exif.get_ifd(ExifTags.IFD.IFD1))
     except Exception:  # as below
         return False
 

@@ -75,14 +75,14 @@ def info_of(metadata: Metadata) -> dict:
     return info
 
 
-def stripped(image: Image.Image) -> Image.Image:
+def stripped(image: Image.Image, keep_hidden: bool = False) -> Image.Image:
     """The image, L, LA, RGB or RGBA, upright and in the colours of sRGB, without anything else.
 
-    A profile that cannot be used stays. Raises PictureError.
+    A profile that cannot be used stays. keep_hidden: as of a Picture. Raises PictureError.
     """
     image, _ = extras.upright(image)
     image, icc = conversion.to_8_bit(image)
-    colours, alpha = conversion.split(image)
+    colours, alpha = conversion.split(image, keep_hidden)
     changed = conversion.to_srgb(colours, icc) if icc else colours
     result = changed.copy()
     result.info = {"icc_profile": icc} if icc and changed is colours else {}

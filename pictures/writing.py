@@ -46,7 +46,14 @@ logger = logging.getLogger(__name__)
 
 
 class _File(io.FileIO):
-    """A file that shows Pillow no descriptor: its own writers do not see that a disk is full."""
+    """A file that shows Pillow no descriptor, since its own writers do not see that a disk is full.
+
+    name: that some formats put into the file
+    """
+
+    def __init__(self, path: str, name: str):
+        super().__init__(path, "w+b")
+        self.name = name
 
     def fileno(self):
         raise io.UnsupportedOperation("fileno")
@@ -77,7 +84,7 @@ def write(image: Image.Image, path: str) -> None:
     format_name = _format_of(path)
     with replacing(path) as temporary:
         try:
-            with io.BufferedRandom(_File(temporary, "w+b")) as file:
+            with io.BufferedRandom(_File(temporary, os.path.basename(path))) as file:
                 _save(image, file, format_name)
         except (OSError, MemoryError):
             raise

@@ -32,6 +32,7 @@ from engines.model_file import ModelError
 from engines.pair import Encoder
 from evaluation import heatmap
 from networks.entropy_model import untrained
+from pictures.picture import stripped
 
 
 def round_trip(image, pair):
@@ -223,6 +224,12 @@ def test_lossless_keeps_colours_that_are_hidden(variable_pair, photo):
     exact = codec.decompress(codec.compress(image, encoder, lossless=True), decoder)
     assert np.array_equal(np.asarray(exact), np.asarray(image))
     assert (np.asarray(codec.decompress(codec.compress(image, encoder), decoder))[0, :, :3] != photo[0]).any()
+
+
+def test_what_is_stripped_keeps_hidden_colours_too(photo):
+    image = Image.fromarray(photo)
+    image.putalpha(0)
+    assert np.array_equal(np.asarray(stripped(image, keep_hidden=True)), np.asarray(image))
 
 
 def test_effort_needs_pytorch(variable_pair, photo):

@@ -44,7 +44,7 @@ def fix_rate(networks: Networks, config: ModelConfig, pixels: torch.Tensor, t: f
     room for all, or where variable mode has no such rate.
     """
     mode = networks.config.mode
-    lowest, highest = mode.rate(mode.rates[0]), mode.rate(mode.rates[-1])
+    lowest, highest = mode.rate(mode.undetailed[0]), mode.rate(mode.undetailed[-1])
     if not lowest <= t <= highest:
         raise UserError(f"--lambda is for a rate of {t:.2f}; variable mode has {lowest:.2f} to {highest:.2f}")
     slices = networks.config.slices[: len(config.slices)]

@@ -101,7 +101,7 @@ class RateDistortion(nn.Module):
         `rate_and_distortion`, all scalars.
         """
         mode = self.config.mode
-        numbers = torch.randint(mode.rates.start, mode.rates.stop, (len(x),), device=x.device)
+        numbers = torch.randint(mode.undetailed.start, mode.undetailed.stop, (len(x),), device=x.device)
         t = mode.rate(numbers)
         # Through noise the rate's gradients reach the analysis; without it the rate is of what is coded.
         noise = self.part in ("all", "encoder")
@@ -188,5 +188,5 @@ def at_rate(
 
 def whole_rates(mode: Mode) -> range:
     """The whole numbers among the rates of a mode, at which it is validated."""
-    lowest, highest = mode.rate(mode.rates[0]), mode.rate(mode.rates[-1])
+    lowest, highest = mode.rate(mode.undetailed[0]), mode.rate(mode.undetailed[-1])
     return range(math.ceil(lowest), math.floor(highest) + 1)

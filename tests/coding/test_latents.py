@@ -20,7 +20,7 @@ from coding.walk import Group, Walk
 from conftest import ROOT, build_files, integers_of, joined
 from networks.entropy_model import network_of
 
-RATES = [MODES["variable"].rate(number) for number in MODES["variable"].rates]
+RATES = [MODES["variable"].rate(number) for number in MODES["variable"].undetailed]
 
 
 def without_limits(coder):

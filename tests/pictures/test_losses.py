@@ -9,6 +9,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from pictures import jpeg, reading
+from pictures.picture import Picture
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +29,7 @@ def test_further_frames_are_counted_and_the_first_is_taken(format_name, caplog):
     content = save(first, format_name, save_all=True, append_images=others)
     image = reading.read("a", io.BytesIO(content))
     word = {"TIFF": "pages", "MPO": "views"}.get(format_name, "frames")
-    assert f"2 further {word} are left out" in caplog.text
+    assert f"2 further {word} are left out" in caplog.text and "thumbnail" not in caplog.text
     assert np.abs(np.asarray(image.convert("RGB")).astype(int) - (255, 0, 0)).max() <= 4
 
 
@@ -74,6 +75,13 @@ def test_a_thumbnail_is_told(caplog, photo):
     assert caplog.text == ""
     reading.read("a", io.BytesIO(save(Image.fromarray(photo), "JPEG", exif=content)))
     assert "the thumbnail in the EXIF data is left out" in caplog.text
+
+
+@pytest.mark.parametrize("format_name", ["PNG", "WEBP"])
+def test_damaged_exif_is_told(caplog, photo, format_name):
+    content = save(Image.fromarray(photo), format_name, exif=b"Exif\0\0no tags at all")
+    Picture.from_image(reading.read("a", io.BytesIO(content)))
+    assert "the EXIF data cannot be read and are left out" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -107,8 +107,8 @@ def test_blocks_that_are_too_long_for_jpeg_are_told(photo, tmp_path, caplog):
 def test_a_picture_that_finds_no_room_is_not_there(name, tmp_path):
     """Pillow's own writers take what the system wrote in part for written."""
     code = (
-        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000)); "
-        "from PIL import Image; from pictures import writing; "
+        "import resource, sys; from PIL import Image; from pictures import writing; Image.init(); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000)); "  # last: Python keeps what it imports
         "writing.write(Image.effect_noise((128, 128), 99).convert('RGB'), sys.argv[1])"
     )
     done = subprocess.run(
@@ -116,3 +116,10 @@ def test_a_picture_that_finds_no_room_is_not_there(name, tmp_path):
     )
     assert done.returncode == 1 and "File too large" in done.stderr
     assert os.listdir(tmp_path) == []
+
+
+def test_a_file_does_not_depend_on_a_name_that_is_made_up(photo, tmp_path):
+    for folder in "one", "two":
+        writing.write(Image.fromarray(photo), str(tmp_path / folder / "photo.sgi"))
+    one, two = ((tmp_path / folder / "photo.sgi").read_bytes() for folder in ("one", "two"))
+    assert one == two and b"photo" in one
