@@ -40,10 +40,11 @@ def parse_args():
     cli.add_common_options(add)
     add("--info", metavar="FILE", help="print the header of FILE as JSON and do nothing else")
     args = parser.parse_args()
-    if not args.info and not (args.input_path and args.output_path):
+    if args.info:
+        return args
+    if not (args.input_path and args.output_path):
         parser.error("--input_path and --output_path are required")
-    if not args.info:
-        batch.check_options(parser, args)
+    batch.check_options(parser, args)
     return args
 
 
