@@ -4,6 +4,7 @@ import contextlib
 import csv
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -225,15 +226,18 @@ def workers_of(process):
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks for workers in /proc")
-@pytest.mark.parametrize("seconds", [0, 0.3])
-def test_an_end_while_workers_start_leaves_nothing_and_says_nothing(tmp_path, seconds):
-    process, _ = begun(tmp_path / "photos", tmp_path / "out", 2)
+def test_an_end_while_workers_start_leaves_nothing_and_says_nothing(tmp_path):
+    """They never hear of Ctrl-C, from their first moment on."""
+    out = tmp_path / "out"
+    process, _ = begun(tmp_path / "photos", out, 2)
     wait_until(lambda: len(workers_of(process)) == 2)
-    time.sleep(seconds)
+    states = [pathlib.Path("/proc", str(number), "status").read_text() for number in workers_of(process)]
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130 and errors == ""
-    assert all(name.endswith(".bmp.encoded") for name in os.listdir(tmp_path / "out"))
+    blocked = [int(re.search(r"SigBlk:\s+(\w+)", state)[1], 16) for state in states]
+    assert len(blocked) == 2 and all(signals >> (signal.SIGINT - 1) & 1 for signals in blocked)
+    assert not out.exists() or all(name.endswith(".bmp.encoded") for name in os.listdir(out))
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="looks for workers in /proc")
