@@ -8,6 +8,7 @@ loss.py       rate plus distortion, and its measurement on whole images
 optimizer.py  named groups of parameters, the learning rate, clipping
 run.py        the state of a run, saved and restored
 loop.py       the steps, from top to bottom
+carried.py    a run that goes from one machine to another
 export.py     trained weights to files
 log.py        what a run tells
 workers.py    the processes of torchrun, and signals

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from networks.precision import has_bfloat16
 from training import data, drawn
+from training.carried import Carried
 from training.export import export, keep_decoder
 from training.log import Bar, Interval, RunLog
 from training.loss import distortion, means, measure
@@ -28,8 +29,10 @@ from training.workers import Interrupt, Workers
 STEPS_OF_BAR = 20  # between the numbers on the terminal, and that they are means of
 
 
-def train(settings: Settings, workers: Workers) -> bool:
+def train(settings: Settings, workers: Workers, carried: Carried | None = None) -> bool:
     """Train as `settings` say, and export the models; returns whether the run came to its end.
+
+    carried: a run of this stage from another machine, which goes on where it is further than the one here
 
     A run that is interrupted finishes its step and writes last.pt. Raises Diverged for one whose loss is not
     finite, coding.errors.UserError for what else the user can mend, and OSError.
@@ -40,14 +43,16 @@ def train(settings: Settings, workers: Workers) -> bool:
     held_out = data.load_images(settings.val, MULTIPLE, settings.image_limit) if settings.val else []
     pictures = drawn.drawn_pictures(images, np.random.default_rng(settings.seed))
     crops = data.Crops(images + pictures, settings.crop, workers.device)
-    if saved:
+    if carried and carried.step > (saved["step"] if saved else -1):
+        run = Run.carry_on(settings, carried, workers.device)
+    elif saved:
         run = Run.restore(settings, saved, workers.device)
     else:
         run = Run.begin(settings, crops, workers.device)
         if workers.first and settings.part == "encoder":
             keep_decoder(settings)
     log = RunLog(settings.output_dir, run.step) if workers.first else None
-    if run.step == 0:
+    if run.moments_since == run.step:
         row = validate(run, held_out, workers)
         if workers.first:
             log.write(run.step, row)
@@ -79,7 +84,8 @@ def take_steps(
     interrupted, progress, clock = False, run.progress, time.monotonic()
     while progress < 1 and not interrupted:
         x = draw(crops, settings, run.step, workers.rank)  # (N, 3, crop, crop)
-        bpp, mse = train_step(network, run.optimizer, x, settings.lambda_, progress, bfloat16)
+        run.set_learning_rate(progress)
+        bpp, mse = train_step(network, run.optimizer, x, settings.lambda_, bfloat16)
         interval.add(bpp, mse)
         now = time.monotonic()
         run.advance(now - clock)
@@ -146,19 +152,16 @@ def train_step(
     optimizer: Optimizer,
     x: torch.Tensor,
     lambda_: float,
-    progress: float,
     bfloat16: bool = False,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """One step; returns bits per pixel and mean squared error before it, both scalars without gradient.
 
     network: a RateDistortion or a DistributedDataParallel of one
-    optimizer: of its parameters
+    optimizer: of its parameters, at its learning rate
     x: pixels (N, 3, crop, crop) in [0, 1]
     lambda_: weight of the distortion
-    progress: the share of the run that is done, in [0, 1]
     bfloat16: whether the networks compute in it
     """
-    optimizer.set_learning_rate(progress)
     network.train()
     with torch.autocast(x.device.type, torch.bfloat16, enabled=bfloat16):
         bpp, mse, clipped = network(x)

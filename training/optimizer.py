@@ -15,6 +15,7 @@ from torch import nn
 from networks.precision import has_bfloat16
 
 WARM_UP = 0.03  # of the run
+WARM_UP_AGAIN = 100  # steps of a run that goes on without its moments
 MOST_NORM = 1.0  # of all clipped gradients together
 MOMENTUM = 0.95  # of Muon
 WEIGHT_DECAY = 0.1  # of Muon, as a share of the learning rate
@@ -181,10 +182,15 @@ class Optimizer:
         """The groups of both."""
         return [group for part in self._parts for group in part.param_groups]
 
-    def set_learning_rate(self, progress: float):
-        """Give each group its learning rate at `progress` in [0, 1]."""
+    def set_learning_rate(self, progress: float, again: int = WARM_UP_AGAIN):
+        """Give each group its learning rate at `progress` in [0, 1].
+
+        again: steps since a run went on without its moments, during the first WARM_UP_AGAIN of which the rate
+        rises
+        """
+        share = learning_rate(progress, self.decay) * min(1, (again + 1) / WARM_UP_AGAIN)
         for group in self.groups:
-            group["lr"] = group["peak"] * learning_rate(progress, self.decay)
+            group["lr"] = group["peak"] * share
 
     def step(self):
         """Clip the gradients that are to be clipped, and move all parameters."""

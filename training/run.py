@@ -13,6 +13,7 @@ from coding.config import ModelConfig
 from coding.errors import UserError
 from coding.files import replacing
 from training import start
+from training.carried import Carried
 from training.data import Crops
 from training.loss import Networks, RateDistortion
 from training.optimizer import Optimizer
@@ -39,6 +40,8 @@ class Run:
     average: AveragedModel of it, which is measured and exported
     optimizer: of its parameters
     step: steps done
+    moments_since: the step that the optimizer's moments begin at: not the first one in a run that was
+    carried
     elapsed: seconds that they took, of all calls together
     best: the least loss of a validation
     """
@@ -48,13 +51,25 @@ class Run:
         self.model = rate_distortion.to(device, memory_format=torch.channels_last)
         self.average = averaged(self.model)
         self.optimizer = Optimizer(self.model, settings.lr, settings.decay)
-        self.step, self.elapsed, self.best = 0, 0.0, math.inf
+        self.step, self.moments_since, self.elapsed, self.best = 0, 0, 0.0, math.inf
 
     @classmethod
     def begin(cls, settings: Settings, crops: Crops, device: torch.device) -> "Run":
         """A run before its first step, fitted to some of the crops."""
         pixels = crops.sample(settings.crops_of_start, np.random.default_rng(settings.seed)).cpu()
         return cls(settings, start.first_model(settings, pixels), device)
+
+    @classmethod
+    def carry_on(cls, settings: Settings, carried: Carried, device: torch.device) -> "Run":
+        """The run that was carried here from another machine, without its moments."""
+        networks, _ = start.networks_of_pair(settings.start_from)
+        run = cls(settings, RateDistortion(networks, settings.part, settings.tune), device)
+        run.model.load_state_dict(carried.weights)
+        run.average.module.load_state_dict(carried.average)
+        run.average.n_averaged.fill_(carried.step)
+        run.step = run.moments_since = carried.step
+        run.elapsed = carried.elapsed
+        return run
 
     @classmethod
     def restore(cls, settings: Settings, saved: dict, device: torch.device) -> "Run":
@@ -64,13 +79,19 @@ class Run:
         run.model.load_state_dict(saved["model"])
         run.average.load_state_dict(saved["average"])
         run.optimizer.load_state_dict(saved["optimizer"])
-        run.step, run.elapsed, run.best = saved["step"], saved["elapsed"], saved["best"]
+        run.step, run.moments_since = saved["step"], saved["moments_since"]
+        run.elapsed, run.best = saved["elapsed"], saved["best"]
         return run
 
     @property
     def progress(self) -> float:
         """The share of the run that is done, 1 or more at its end."""
         return self.settings.progress(self.step, self.elapsed)
+
+    def set_learning_rate(self, progress: float):
+        """Give the optimizer its learning rate at `progress` in [0, 1]."""
+        went_on = {"again": self.step - self.moments_since} if self.moments_since else {}
+        self.optimizer.set_learning_rate(progress, **went_on)
 
     def advance(self, seconds: float):
         """Count a step that took `seconds`, and let the average follow it."""
@@ -96,6 +117,7 @@ class Run:
                 "average": self.average.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "step": self.step,
+                "moments_since": self.moments_since,
                 "elapsed": self.elapsed,
                 "lambda": self.settings.lambda_,
                 "best": self.best,

@@ -48,19 +48,25 @@ def from_principal_components(settings: Settings, pixels: torch.Tensor) -> Netwo
 def from_pair(settings: Settings, pixels: torch.Tensor) -> Networks:
     """The networks of the trained pair in `settings.start_from`, prepared for the mode; see `first_model`."""
     mode, config = settings.quantize_mode, default_config(settings.quantize_mode)
-    encoder = Encoder.load(os.path.join(settings.start_from, "encoder.model"), engine="torch")
-    decoder = Decoder.load(os.path.join(settings.start_from, "decoder.model"), engine="torch")
-    entropy_model = network_of(encoder.coder.entropy_model, encoder.config)
-    networks = Networks(encoder.transform.module, decoder.transform.module, entropy_model)
-    if encoder.config.mode.name == mode:
+    networks, lambda_ = networks_of_pair(settings.start_from)
+    found = networks.config.mode.name
+    if found == mode:
         return networks
-    found = encoder.config.mode.name
     if found == "variable" and settings.part != "encoder":
         # Distortion at fine quantization is in proportion to the square of the step.
-        t = 0.5 * math.log2(settings.lambda_ / encoder.lambda_)
+        t = 0.5 * math.log2(settings.lambda_ / lambda_)
         return fix_rate(networks, config, pixels, t)
     why = ", and --part=encoder keeps its decoder" if settings.part == "encoder" else ""
     raise UserError(f"{settings.start_from} holds a model for --quantize_mode={found}{why}")
+
+
+def networks_of_pair(folder: str) -> tuple[Networks, float]:
+    """The networks of the trained pair in a folder, and the lambda of its training; raises
+    model_file.ModelError."""
+    encoder = Encoder.load(os.path.join(folder, "encoder.model"), engine="torch")
+    decoder = Decoder.load(os.path.join(folder, "decoder.model"), engine="torch")
+    entropy_model = network_of(encoder.coder.entropy_model, encoder.config)
+    return Networks(encoder.transform.module, decoder.transform.module, entropy_model), encoder.lambda_
 
 
 def fine_step(lambda_: float) -> float:

@@ -21,7 +21,8 @@ def run(tmp_path):
     """A run of small networks after a step."""
     settings = Settings(["photos"], "soft", output_dir=str(tmp_path))
     run = Run(settings, trainable_networks("soft"), torch.device("cpu"))
-    loop.train_step(run.model, run.optimizer, torch.rand(2, 3, 64, 64), 0.01, 0.5)
+    run.optimizer.set_learning_rate(0.5)
+    loop.train_step(run.model, run.optimizer, torch.rand(2, 3, 64, 64), 0.01)
     run.advance(1.0)
     return run
 

@@ -23,7 +23,8 @@ processes = workers.Workers("cpu")
 network = processes.wrap(trainable_networks("soft"))
 both = optimizer.Optimizer(network.module, 1e-3)
 torch.manual_seed(processes.rank)
-loop.train_step(network, both, torch.rand(2, 3, 64, 64), 0.01, progress=0.5)
+both.set_learning_rate(0.5)
+loop.train_step(network, both, torch.rand(2, 3, 64, 64), 0.01)
 torch.save(network.module.synthesis.state_dict(), f"{sys.argv[1]}/{processes.rank}.pt")
 del network
 
