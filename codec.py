@@ -103,6 +103,8 @@ def unpack(data: bytes, decoder: Decoder) -> Encoded:
         raise ModelError(f"the file needs the decoder {needed}, this one is {decoder.id.hex()}")
     if encoded.setting.mode != decoder.config.mode:
         raise ContainerError("the file is damaged (its mode is not that of its decoder)")
+    if encoded.setting.tune not in decoder.coder.entropy_model.tunes:
+        raise ModelError(f"this decoder lacks the quantization steps of --tune={encoded.setting.tune}")
     return encoded
 
 
@@ -113,7 +115,8 @@ def decode_latents(encoded: Encoded, decoder: Decoder) -> Iterator[Latents]:
     """
     if encoded.metadata.layer is not None and not encoded.payload:
         return iter(())
-    return decoder.coder.decode(encoded.payload, tiled.shape_of(encoded.metadata), encoded.setting.t)
+    setting, shape = encoded.setting, tiled.shape_of(encoded.metadata)
+    return decoder.coder.tuned(setting.tune).decode(encoded.payload, shape, setting.t)
 
 
 def _refined_stripes(picture, t, encoder, effort, progress) -> Iterator[Latents]:
@@ -169,8 +172,9 @@ def _setting(picture, encoder, quality, target_bpp):
     """The setting that is asked for."""
     mode = encoder.config.mode
     if target_bpp is None:
-        return Setting(mode, mode.number(quality or DEFAULT_QUALITY))
-    return Setting(mode, _number_of_size(_bytes_for_payload(picture, encoder, target_bpp), picture, encoder))
+        return Setting(mode, mode.number(quality or DEFAULT_QUALITY), encoder.tune)
+    number = _number_of_size(_bytes_for_payload(picture, encoder, target_bpp), picture, encoder)
+    return Setting(mode, number, encoder.tune)
 
 
 def _bytes_for_payload(picture, encoder, target_bpp):
@@ -193,7 +197,8 @@ def _number_of_size(size, picture, encoder):
         return sum(coder.measure(latents, t).bits for latents in tiled.real_stripes(picture, t, encoder)) / 8
 
     def with_detail(number):
-        return len(payload) + len(_detail(picture, Setting(mode, number), encoder, payload))
+        setting = Setting(mode, number, encoder.tune)
+        return len(payload) + len(_detail(picture, setting, encoder, payload))
 
     number = _nearest(mode.undetailed, estimate, size)
     t = mode.rate(number)

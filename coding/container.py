@@ -5,12 +5,12 @@
          4     1  version, 1
          5     1  mode: 0 hard, 1 soft, 3 variable
          6     1  number of the rate; in hard and soft mode B
-         7     1  flags: 1 gray picture, 2 stored as one channel, 4 alpha, 8 ICC profile, 16 EXIF,
-                  32 XMP, 64 resolution, 128 exact layer
-         8     4  width in pixels
-        12     4  height in pixels
-        16     8  id of the decoder this file needs
-        24        for each of alpha, ICC, EXIF, XMP, resolution and exact layer that is flagged: length (4),
+         7     2  flags: 1 gray picture, 2 stored as one channel, 4 alpha, 8 ICC profile, 16 EXIF,
+                  32 XMP, 64 resolution, 128 exact layer, 256 quantization steps of the tune for the eye
+         9     4  width in pixels
+        13     4  height in pixels
+        17     8  id of the decoder this file needs
+        25        for each of alpha, ICC, EXIF, XMP, resolution and exact layer that is flagged: length (4),
                   content; alpha is a PNG file, resolution two float32, the layer that of `layers/exact.py`,
                   the others are deflated, and an ICC profile of no bytes stands for sRGB
                   where the number has a detail layer: length (4), code of `detail.py`
@@ -35,9 +35,10 @@ SRGB = b""  # in the place of an ICC profile of sRGB
 MAX_METADATA = 16 << 20  # bytes of an inflated ICC profile, EXIF or XMP block
 MIN_RESOLUTION, MAX_RESOLUTION = 2.0**-20, 2.0**20  # pixels per inch
 
-_HEADER = struct.Struct("<4sBBBBII8s")
+_HEADER = struct.Struct("<4sBBBHII8s")
 _MODES = {mode.code: mode for mode in MODES.values()}
-_GRAY, _ONE_CHANNEL = 1, 2
+_GRAY, _ONE_CHANNEL, _EYE = 1, 2, 256
+_FLAGS = 511  # those that there are
 _CHUNKS = {"alpha": 4, "icc": 8, "exif": 16, "xmp": 32, "resolution": 64, "layer": 128}
 _DEFLATED = ("icc", "exif", "xmp")
 _RESOLUTION = struct.Struct("<ff")
@@ -95,7 +96,10 @@ def pack(encoded: Encoded) -> bytes:
     check_size(metadata.width, metadata.height)
     chunks = {name: getattr(metadata, name) for name in _CHUNKS if getattr(metadata, name) is not None}
     flags = (
-        sum(_CHUNKS[name] for name in chunks) | _GRAY * metadata.gray | _ONE_CHANNEL * metadata.one_channel
+        sum(_CHUNKS[name] for name in chunks)
+        | _GRAY * metadata.gray
+        | _ONE_CHANNEL * metadata.one_channel
+        | _EYE * (setting.tune == "eye")
     )
     body = _HEADER.pack(
         MAGIC,
@@ -141,11 +145,13 @@ def _unpack(data):
         raise ContainerError(f"the file has format version {version}; this program reads version {VERSION}")
     if zlib.crc32(data[:-4]) != struct.unpack("<I", data[-4:])[0]:
         raise ContainerError("the file is damaged or truncated (checksum mismatch)")
-    if code not in _MODES or number not in _MODES[code].numbers:
+    tune = "eye" if flags & _EYE else "psnr"
+    known = code in _MODES and number in _MODES[code].numbers and tune in _MODES[code].tunes
+    if not known or flags & ~_FLAGS:
         raise ContainerError("the file uses features this program does not know")
     check_size(width, height)
 
-    setting, position, end = Setting(_MODES[code], number), _HEADER.size, len(data) - 4
+    setting, position, end = Setting(_MODES[code], number, tune), _HEADER.size, len(data) - 4
     names, stored = [name for name, flag in _CHUNKS.items() if flags & flag], {}
     for name in names + ["detail"] * (setting.step is not None):
         stored[name], position = _read_chunk(data, position, end)
@@ -202,6 +208,7 @@ def describe(data: bytes) -> dict:
         "format": "AutoCompressor",
         "version": VERSION,
         "quantize_mode": setting.mode.name,
+        "tune": setting.tune,
         "B": setting.mode.bits + setting.t,
         "width": metadata.width,
         "height": metadata.height,

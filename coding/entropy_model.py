@@ -15,19 +15,30 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from coding import exact, order
+from coding.modes import TUNES
 from coding.walk import Canvas
 
 LOWEST_LOG_SCALE, HIGHEST_LOG_SCALE = -5.0, 7.0
+LOG_STEP = "log_step."  # how names of tables of quantization steps begin; a tune follows
+MOST_LOG_STEP = 2.0  # magnitude of log2 of a component's quantization step
+LOG_STEPS_PER_OCTAVE = 4  # as many as there are levels of scale, so that a step moves a scale by whole ones
 BAND = (
     1 << 22
 )  # numbers of a convolution's input that are looked at together, so that they need little memory
 LAYERS = ("from_features", "from_known", "residual1", "residual2", "last")  # exact in float32
 
 
-def weight_shapes(slices: Sequence[int], widths: tuple[int, int, int]) -> dict[str, tuple]:
-    """The names and shapes of all weights; widths: channels of z, of the features, and of what follows."""
+def weight_shapes(
+    slices: Sequence[int], widths: tuple[int, int, int], tunes: Sequence[str] = TUNES[:1]
+) -> dict[str, tuple]:
+    """The names and shapes of all weights.
+
+    widths: channels of z, of the features, and of what follows
+    tunes: of modes.TUNES, each of which but the first has a table of quantization steps
+    """
     hyper_channels, width, hidden = widths
-    shapes = {
+    shapes = {LOG_STEP + tune: (3, sum(slices)) for tune in tunes[1:]}
+    shapes |= {
         "z_mean": (3, hyper_channels),
         "z_log_scale": (3, hyper_channels),
         "spread": (3, sum(slices)),
@@ -90,6 +101,21 @@ class EntropyModel:
         self.weights = {name: np.asarray(weight) for name, weight in weights.items()}
         self._whole, self._layers = exact.whole_dtype(), {}
 
+    @property
+    def tunes(self) -> tuple[str, ...]:
+        """Those of modes.TUNES whose latents it can code: the first, whose quantization steps are all one,
+        and those it has a table for."""
+        return TUNES[0], *(tune for tune in TUNES[1:] if LOG_STEP + tune in self.weights)
+
+    def log_steps(self, tune: str, t: float) -> np.ndarray:
+        """log2 of the quantization step of each component, (K,), of a tune at rate t, in quarters.
+
+        They are the same for all pictures. Raises KeyError for a tune that is not among `tunes`.
+        """
+        if tune == TUNES[0]:
+            return np.zeros(sum(self.slices))
+        return quarters(exact.polynomial(self._float64(LOG_STEP + tune), t))
+
     def _float64(self, name):
         return self.weights[name].astype(np.float64)
 
@@ -107,10 +133,15 @@ class EntropyModel:
         outputs = (inputs.astype(self._whole, copy=False) @ weight).astype(np.float64)
         return outputs if bias is None else np.add(outputs, bias, out=outputs)
 
+    @staticmethod
+    def in_steps(log_scale: np.ndarray, log_step: np.ndarray) -> np.ndarray:
+        """log2 scales (P, C) in quantization steps, of log2 of these (C,)."""
+        return bounded(log_scale - log_step) if log_step.any() else log_scale
+
     def hyper_parameters(self, t: float) -> tuple[np.ndarray, np.ndarray]:
         """Mean and log2 scale of z, the same at every position, each (Z,)."""
         mean, log_scale = (exact.polynomial(self._float64(name), t) for name in ("z_mean", "z_log_scale"))
-        return mean, _bounded(log_scale)
+        return mean, bounded(log_scale)
 
     def features(self, z: np.ndarray, t: float) -> np.ndarray:
         """What z tells, float32 (4 h, 4 w, width), of quantized z (h, w, Z)."""
@@ -169,10 +200,16 @@ class EntropyModel:
         shift, log_scale = np.split(self._layer(f"last.{step.slice}", x), 2, 1)
         spread = exact.polynomial(self._slice_of("spread", step.slice), t)
         mean = exact.settle(mean + shift * exact.power_of_two(spread))
-        return mean, exact.settle(_bounded(log_scale + spread))
+        return mean, exact.settle(bounded(log_scale + spread))
 
 
-def _bounded(log_scale):
+def quarters(log_step):
+    """log2 of quantization steps, a NumPy array or a tensor, brought to the grid of the format."""
+    return (log_step * LOG_STEPS_PER_OCTAVE).round() / LOG_STEPS_PER_OCTAVE
+
+
+def bounded(log_scale: np.ndarray) -> np.ndarray:
+    """log2 scales, of any shape, brought to their range."""
     return np.clip(log_scale, LOWEST_LOG_SCALE, HIGHEST_LOG_SCALE)
 
 

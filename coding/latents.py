@@ -19,6 +19,7 @@ import numpy as np
 
 from coding import dealing, entropy, order, packing, scales
 from coding.entropy_model import EntropyModel
+from coding.modes import TUNES
 from coding.order import HYPER_STRIDE
 from coding.walk import Group, Walk
 
@@ -287,9 +288,9 @@ def _code_hyper(entropy_model, z, t):
     return Coded(np.arange(len(mean)), choice, integers.astype(np.int32)), quantized
 
 
-def _walk(entropy_model, z, shape, t):
+def _walk(entropy_model, z, shape, t, tune):
     """The Walk of latents of a shape (h, w), after quantized z."""
-    return Walk(entropy_model, z, shape, t, band=max(2, BAND // shape[1] // 2 * 2))
+    return Walk(entropy_model, z, shape, t, tune, band=max(2, BAND // shape[1] // 2 * 2))
 
 
 def _code_latents(entropy_model, kind, y, walk) -> Iterator[Coded]:
@@ -297,18 +298,18 @@ def _code_latents(entropy_model, kind, y, walk) -> Iterator[Coded]:
     ends = np.cumsum(entropy_model.slices)[:-1]
     slices = np.split(_rows(y), ends, 1)
     for group in kind.deal(walk):
-        distance = kind.round(group.of(slices) - group.mean, group.mean, group.log_scale)
+        distance = kind.round(group.distance(slices), group.mean, group.log_scale)
         choice = kind.choose(group)
         integers = choice.integers(distance)
         yield Coded(group.positions, choice, integers.astype(np.int32))
-        walk.put(group, group.mean + choice.distances(integers))
+        walk.put(group, group.latents(choice.distances(integers)))
 
 
-def _code(entropy_model, kind, latents, t) -> Iterator[Coded]:
-    """What is coded of real latents at rate t, in coding order: z, then y."""
+def _code(entropy_model, kind, latents, t, tune) -> Iterator[Coded]:
+    """What is coded of real latents at rate t for a tune, in coding order: z, then y."""
     hyper, z = _code_hyper(entropy_model, latents.z, t)
     yield hyper
-    walk = _walk(entropy_model, z, latents.y.shape[:2], t)
+    walk = _walk(entropy_model, z, latents.y.shape[:2], t, tune)
     yield from _code_latents(entropy_model, kind, latents.y, walk)
 
 
@@ -317,27 +318,39 @@ def symbols(
     kind: Kind,
     latents: Latents,
     t: float,
+    tune: str = TUNES[0],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Integers int32 (n,), and contexts int16 (n,), that code real latents at rate t, in coding order."""
-    coded = list(_code(entropy_model, kind, latents, t))
+    """Integers int32 (n,), and contexts int16 (n,), that code real latents at rate t for a tune, in coding
+    order."""
+    coded = list(_code(entropy_model, kind, latents, t, tune))
     return np.concatenate([part.integers for part in coded]), np.concatenate(
         [part.choice.contexts for part in coded]
     )
 
 
 class LatentCoder:
-    """Codes latents of a kind with an entropy model and a bank of adaptive models that fits it."""
+    """Codes latents of a kind with an entropy model and a bank of adaptive models that fits it.
+
+    tune: of modes.TUNES, whose quantization steps the latents have
+    """
 
     def __init__(
         self,
         entropy_model: EntropyModel,
         kind: Kind,
         bank: entropy.Bank,
+        tune: str = TUNES[0],
     ):
-        """Raises ValueError for a bank of another number of models."""
+        """Raises ValueError for a bank of another number of models, and for a tune that the model lacks."""
         if len(bank) != len(kind.adaptive_models(len(entropy_model.slices))):
             raise ValueError("the bank is not one for these latents")
-        self.entropy_model, self.kind, self.bank = entropy_model, kind, bank
+        if tune not in entropy_model.tunes:
+            raise ValueError("the entropy model has no quantization steps for this tune")
+        self.entropy_model, self.kind, self.bank, self.tune = entropy_model, kind, bank, tune
+
+    def tuned(self, tune: str) -> "LatentCoder":
+        """The coder of the same latents with the quantization steps of another tune; raises ValueError."""
+        return self if tune == self.tune else LatentCoder(self.entropy_model, self.kind, self.bank, tune)
 
     def encode(self, stripes: Iterable[Latents], t: float) -> bytes:
         """The payload of a picture's real latents within +-LARGEST, at rate t.
@@ -346,7 +359,7 @@ class LatentCoder:
         """
         writer = entropy.Writer(self.bank)
         for latents in stripes:
-            for coded in _code(self.entropy_model, self.kind, latents, t):
+            for coded in _code(self.entropy_model, self.kind, latents, t, self.tune):
                 writer.write(coded.integers, coded.choice.contexts)
         return writer.close()
 
@@ -369,15 +382,20 @@ class LatentCoder:
         """The next Latents of a reader; shape: theirs."""
         hyper_shape = tuple(-(-side // HYPER_STRIDE) for side in shape)
         mean, choice = _choose_hyper(self.entropy_model, hyper_shape, t)
-        z = _read(reader, choice, mean, LARGEST + 1).reshape(*hyper_shape, -1)
+        z = (mean + _read(reader, choice)).reshape(*hyper_shape, -1)
+        if not (np.abs(z) <= LARGEST + 1).all():
+            raise entropy.PayloadError("the payload is damaged")
 
         limits = np.split(self.kind.limits, np.cumsum(self.entropy_model.slices)[:-1])
-        walk = _walk(self.entropy_model, z, shape, t)
+        walk = _walk(self.entropy_model, z, shape, t, self.tune)
         for group in self.kind.deal(walk):
-            latents = _read(reader, self.kind.choose(group), group.mean, limits[group.step.slice])
-            if not self.kind.holds(latents - group.mean, group.log_scale):
+            distance = _read(reader, self.kind.choose(group))
+            # The largest latent there is was rounded, by half a step of more or less than one.
+            limit = limits[group.step.slice] + group.delta - 1
+            latents = group.mean + distance * group.delta
+            if not ((np.abs(latents) <= limit).all() and self.kind.holds(distance, group.log_scale)):
                 raise entropy.PayloadError("the payload is damaged")
-            walk.put(group, latents)
+            walk.put(group, group.latents(distance))
         return Latents(walk.latents(), z.astype(np.float32))
 
     def measure(self, latents: Latents, t: float) -> Measured:
@@ -387,7 +405,7 @@ class LatentCoder:
         """
         hyper, z = _code_hyper(self.entropy_model, latents.z, t)
         shape, bits_z = latents.y.shape[:2], self._bits(hyper).reshape(latents.z.shape[:2])
-        bits_y, walk = np.zeros(shape[0] * shape[1]), _walk(self.entropy_model, z, shape, t)
+        bits_y, walk = np.zeros(shape[0] * shape[1]), _walk(self.entropy_model, z, shape, t, self.tune)
         for coded in _code_latents(self.entropy_model, self.kind, latents.y, walk):
             bits_y[coded.positions] += self._bits(coded)
         return Measured(bits_y.reshape(shape), bits_z, walk.latents())
@@ -398,15 +416,9 @@ class LatentCoder:
         return coded.choice.scatter(lengths).sum(1)
 
 
-def _read(reader, choice, mean, limit):
-    """Latents (P, C) that a reader gives for a choice; mean: theirs; limit: number or (C,), of magnitudes.
-
-    Raises entropy.PayloadError for what is beyond it.
-    """
-    latents = mean + choice.distances(reader.read(choice.contexts).astype(np.float64))
-    if not (np.abs(latents) <= limit).all():
-        raise entropy.PayloadError("the payload is damaged")
-    return latents
+def _read(reader, choice):
+    """Distances (P, C) from the mean, in quantization steps, that a reader gives for a choice."""
+    return choice.distances(reader.read(choice.contexts).astype(np.float64))
 
 
 def fit(
@@ -414,7 +426,10 @@ def fit(
     kind: Kind,
     samples: Iterable[tuple[Latents, float]],
 ) -> LatentCoder:
-    """A coder whose adaptive models start from what they meet in samples: real latents, with their rate."""
+    """A coder whose adaptive models start from what they meet in samples: real latents, with their rate.
+
+    They are those of the first tune, whose models serve all.
+    """
     coded = [symbols(entropy_model, kind, latents, t) for latents, t in samples]
     integers, contexts = (np.concatenate(arrays) for arrays in zip(*coded))
     return LatentCoder(entropy_model, kind, fit_bank(kind, len(entropy_model.slices), integers, contexts))

@@ -9,7 +9,8 @@ becomes finer. Light: `decode.py --info` needs this table and no packages.
 import dataclasses
 
 RATES_PER_HALVING = 64  # numbers from one step to the step half as large
-TUNES = ("psnr", "eye")  # what an encoder makes the most of
+# What an encoder makes the most of. All components of the first one's latents have the quantization step 1.
+TUNES = ("psnr", "eye")
 FIRST_STEP, STEPS_PER_HALVING = 16.0, 18  # of the detail layer: its coarsest step, in levels
 
 
@@ -101,11 +102,12 @@ MODES = {
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """How a picture is coded, as the header of its file says: in which mode, and at which of the mode's
-    rates."""
+    """How a picture is coded, as the header of its file says: in which mode, at which of the mode's rates,
+    and with the quantization steps of which tune."""
 
     mode: Mode
     number: int
+    tune: str = TUNES[0]
 
     @property
     def t(self) -> float:

@@ -68,7 +68,8 @@ class Group:
     """Latents that are coded together: those that a step takes, in a band of rows.
 
     band: of all positions, the numbers of those in its rows.
-    positions: int (P,); mean, log_scale: what the entropy model says of them, each (P, C), settled.
+    positions: int (P,); mean: (P, C), settled, what the entropy model says of them.
+    log_scale: (P, C), settled, log2 of the deviation in quantization steps; delta: (C,), these steps.
     """
 
     step: Step
@@ -76,10 +77,18 @@ class Group:
     positions: np.ndarray
     mean: np.ndarray
     log_scale: np.ndarray
+    delta: np.ndarray
 
-    def of(self, slices: Sequence[np.ndarray]) -> np.ndarray:
-        """The values (P, C) that all `slices` of latents, each (h * w, C), have in this group."""
-        return slices[self.step.slice][self.positions]
+    def distance(self, slices: Sequence[np.ndarray]) -> np.ndarray:
+        """How far, in quantization steps (P, C), the latents of this group are from the mean.
+
+        slices: all latents, each (h * w, C)
+        """
+        return (slices[self.step.slice][self.positions] - self.mean) / self.delta
+
+    def latents(self, distance: np.ndarray) -> np.ndarray:
+        """The latents, settled, at a distance from the mean in quantization steps, both (P, C)."""
+        return exact.settle(self.mean + distance * self.delta)
 
 
 class Walk:
@@ -87,9 +96,9 @@ class Walk:
 
     The next group depends on the quantized latents of this, which must have been put by then:
 
-        walk = Walk(entropy_model, z, (h, w), t)
+        walk = Walk(entropy_model, z, (h, w), t, tune)
         for group in walk:
-            walk.put(group, group.mean + distance)  # (P, C)
+            walk.put(group, group.latents(distance))  # (P, C)
         y = walk.latents()                          # (h, w, K)
     """
 
@@ -99,16 +108,20 @@ class Walk:
         z: np.ndarray,
         shape: tuple[int, int],
         t: float,
+        tune: str,
         band: int | None = None,
     ):
         """entropy_model: an entropy_model.EntropyModel; z: quantized hyper-latents (ceil(h/4), ceil(w/4), Z).
 
-        shape: (h, w); t: the rate; band: rows that are coded together, an even number, or None for all.
+        shape: (h, w); t: the rate; tune: of modes.TUNES, whose quantization steps are taken.
+        band: rows that are coded together, an even number, or None for all.
         """
         self._entropy_model, self._t, self._band = entropy_model, t, band or shape[0]
         features = entropy_model.features(z, t)[: shape[0], : shape[1]]
         self._features = features.reshape(shape[0] * shape[1], -1)
         self._canvas = Canvas(*shape, entropy_model.slices)
+        ends = np.cumsum(entropy_model.slices)[:-1]
+        self._log_steps = np.split(entropy_model.log_steps(tune, t), ends)  # each (C,)
 
     def __iter__(self) -> Iterator[Group]:
         rows, columns = self._canvas.rows, self._canvas.columns
@@ -117,10 +130,12 @@ class Walk:
                 band = range(top * columns, min(top + self._band, rows) * columns)
                 positions = self._canvas.positions(step.places, top, top + self._band)
                 features = self._features[positions]
-                parameters = self._entropy_model.parameters_of(
+                mean, log_scale = self._entropy_model.parameters_of(
                     step, features, self._canvas, positions, self._t
                 )
-                yield Group(step, band, positions, *parameters)
+                log_step = self._log_steps[step.slice]
+                in_steps = self._entropy_model.in_steps(log_scale, log_step)
+                yield Group(step, band, positions, mean, in_steps, exact.power_of_two(log_step))
 
     @property
     def steps(self) -> list[Step]:

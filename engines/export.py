@@ -70,7 +70,8 @@ def encoder_for(decoder: ModelFile, analysis: AnalysisTransform, lambda_: float,
     lambda_, tune: of the training. Raises ModelError as `finish`.
     """
     graph = _analysis_to_onnx(_in_half_precision(analysis))
-    return ModelFile("encoder", decoder.config, graph, decoder.coder, decoder.id, lambda_, tune)
+    coder = decoder.coder.tuned(tune)
+    return ModelFile("encoder", decoder.config, graph, coder, decoder.id, lambda_, tune)
 
 
 def _in_half_precision(module):

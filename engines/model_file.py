@@ -112,21 +112,32 @@ class ModelFile:
             raise ModelError(f"{path}: is the {fields['kind']}, not the {kind}")
         configuration = config.from_lists(fields["config"])
         bank = {name.removeprefix(_BANK): arrays.pop(name) for name in list(arrays) if name.startswith(_BANK)}
+        first, *others = configuration.mode.tunes
+        tunes = [first, *(tune for tune in others if entropy_model.LOG_STEP + tune in arrays)]
         if {name: weight.shape for name, weight in arrays.items()} != entropy_model.weight_shapes(
-            configuration.slices, configuration.entropy_widths
+            configuration.slices, configuration.entropy_widths, tunes
         ):
             raise ModelError(f"{path}: not an AutoCompressor model")
         if not all(np.isfinite(weight).all() for weight in arrays.values()):
             raise ModelError(f"{path}: holds weights that are no numbers")
         model = entropy_model.EntropyModel(configuration.slices, arrays)
+        _check_steps(model, configuration.mode, path)
         coder = LatentCoder(model, configuration.kind, entropy.Bank.from_flat(**bank))
         if kind == "decoder":
             return cls(kind, configuration, transform, coder)
         decoder_id, lambda_ = bytes.fromhex(fields["decoder_id"]), float(fields["lambda"])
         tune = fields.get("tune", TUNES[0])
-        if not 0 < lambda_ < LARGEST_LAMBDA or tune not in TUNES:
+        if not 0 < lambda_ < LARGEST_LAMBDA or tune not in model.tunes:
             raise ModelError(f"{path}: not an AutoCompressor model")
-        return cls(kind, configuration, transform, coder, decoder_id, lambda_, tune)
+        return cls(kind, configuration, transform, coder.tuned(tune), decoder_id, lambda_, tune)
+
+
+def _check_steps(model, mode, path):
+    """Raise ModelError where a quantization step is beyond the format's range at one of a mode's rates."""
+    rates = [mode.rate(number) for number in mode.undetailed]
+    for tune in model.tunes[1:]:
+        if any(np.abs(model.log_steps(tune, t)).max() > entropy_model.MOST_LOG_STEP for t in rates):
+            raise ModelError(f"{path}: holds quantization steps that are out of range")
 
 
 def _read(archive, name):

@@ -19,7 +19,8 @@ def bits_per_position(data: bytes, decoder: Decoder) -> np.ndarray:
     the payload and not equal to it. Raises what codec.decompress raises.
     """
     encoded = codec.unpack(data, decoder)
-    t, coder, metadata = encoded.setting.t, decoder.coder, encoded.metadata
+    setting, metadata = encoded.setting, encoded.metadata
+    t, coder = setting.t, decoder.coder.tuned(setting.tune)
     stripes = [
         coder.measure(latents, t).bits_per_position() for latents in codec.decode_latents(encoded, decoder)
     ]

@@ -24,6 +24,7 @@ import quantize
 from coding import order
 from coding.config import ModelConfig
 from coding.entropy_model import HIGHEST_LOG_SCALE, LOWEST_LOG_SCALE
+from coding.modes import TUNES
 from networks import relaxed, walk
 from networks.dealing import Dealer
 
@@ -41,10 +42,12 @@ class EntropyModel(nn.Module):
         width: int,
         hidden: int,
         wanted: np.ndarray | None = None,
+        tunes: Sequence[str] = TUNES[:1],
     ):
         """slices: channels of each; hyper_channels: of z; width: of the features; hidden: of what follows.
 
         wanted: integers that a latent of each level of scale asks for, or None where all latents are coded.
+        tunes: of modes.TUNES, the first of which has no quantization steps to learn.
         """
         super().__init__()
         wanted = None if wanted is None else torch.from_numpy(wanted)
@@ -55,6 +58,7 @@ class EntropyModel(nn.Module):
         self.spread = nn.Parameter(torch.zeros(3, channels))  # log2 of the deviation of the latents
         with torch.no_grad():
             self.spread[1] = 1
+        self.log_step = _Tables(tunes[1:], channels)  # learned apart from all else, see training/steps.py
         self.hyper1 = nn.Conv2d(hyper_channels, width, 3, 1, 1)
         self.hyper2 = nn.Conv2d(width, 4 * width, 1)
         self.hyper3 = nn.Conv2d(width, width, 3, 1, 1)
@@ -76,6 +80,18 @@ class EntropyModel(nn.Module):
         for layer in (*self.last, *self.prediction):
             for parameter in layer.parameters():
                 nn.init.zeros_(parameter)
+
+    def log_steps(self, tune: str, t: torch.Tensor) -> torch.Tensor:
+        """log2 of the quantization step of each component, (N, K), of a tune, in quarters."""
+        if tune == TUNES[0]:
+            return t.new_zeros(len(t), sum(self.slices))
+        table = self.log_step.get_buffer(tune)
+        return coding.entropy_model.quarters(relaxed.polynomial(table, t)[:, :, 0, 0])
+
+    @staticmethod
+    def in_steps(log_scale: torch.Tensor, log_step: torch.Tensor) -> torch.Tensor:
+        """log2 scales (N, P, C) in quantization steps, of log2 of these (N, 1, C)."""
+        return _bounded(log_scale - log_step)
 
     def hyper_parameters(self, t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and log2 scale of z, the same at every position, each (N, 1, Z)."""
@@ -122,12 +138,14 @@ class EntropyModel(nn.Module):
         t: torch.Tensor,
         rounding: Callable,
         noise: bool = False,
+        tune: str = TUNES[0],
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Bits of z (N,), bits of the latents (N,), and the quantized latents (N, K, h, w).
 
         y: (N, K, h, w), z: (N, Z, ceil(h/4), ceil(w/4)), real, in quantization steps at rates t (N,).
         rounding: one of the policies of `quantize.py`, for the latents.
         noise: whether the bits are those of distances with noise, as in training, or of what is rounded.
+        tune: of modes.TUNES, whose quantization steps are taken.
         Latents that get no integers are their mean. In training they have bits all the same, so that the
         model knows the scale of each, but no gradient for y.
         """
@@ -137,7 +155,7 @@ class EntropyModel(nn.Module):
         rounded = quantize.straight_through(distance.round(), distance)
         bits_z = laplacian_bits(measured(distance, rounded), log_scale).sum((1, 2))
 
-        groups = walk.Walk(self, walk.from_rows(mean + rounded, z.shape[2:]), y.shape[2:], t)
+        groups = walk.Walk(self, walk.from_rows(mean + rounded, z.shape[2:]), y.shape[2:], t, tune)
         dealer = None if self.wanted is None else Dealer(self.wanted, self.steps, y[0, 0].numel())
         slices, coded = [walk.to_rows(part) for part in y.split(self.slices, 1)], []
         for group in groups:
@@ -145,18 +163,27 @@ class EntropyModel(nn.Module):
             if dealer:
                 gets = dealer.deal(group)
                 real = torch.where(gets, real, real.detach())
-            distance = real - group.mean
+            distance = group.distance(real)
             counted = rounded = rounding(distance, group.mean, log_scale)
             if dealer:
                 rounded = torch.where(gets, rounded, 0)
                 if not self.training:
                     counted, log_scale = rounded, torch.where(gets, log_scale, LOWEST_LOG_SCALE)
             coded.append((distance, counted, log_scale))
-            groups.put(group, group.mean + rounded)
+            groups.put(group, group.latents(rounded))
         # All groups at once: many small operations would take most of a step of training.
         distance, rounded, log_scale = (torch.cat([x.flatten(1) for x in part], 1) for part in zip(*coded))
         bits_y = laplacian_bits(measured(distance, rounded), log_scale).sum(1)
         return bits_z, bits_y, groups.latents()
+
+
+class _Tables(nn.Module):
+    """A table of quantization steps, (3, K), for each tune: coefficients of polynomials of the rate."""
+
+    def __init__(self, tunes, channels):
+        super().__init__()
+        for tune in tunes:
+            self.register_buffer(tune, torch.zeros(3, channels))
 
 
 def _row(coefficients, t):
@@ -183,12 +210,12 @@ def laplacian_bits(distance: torch.Tensor, log_scale: torch.Tensor) -> torch.Ten
 
 def untrained(config: ModelConfig) -> EntropyModel:
     """The network of a configuration, with random weights."""
-    return EntropyModel(config.slices, *config.entropy_widths, config.kind.wanted)
+    return EntropyModel(config.slices, *config.entropy_widths, config.kind.wanted, config.mode.tunes)
 
 
 def network_of(frozen: coding.entropy_model.EntropyModel, config: ModelConfig) -> EntropyModel:
     """The network, in evaluation, with the weights, float32, of a configuration's frozen entropy model."""
-    network = untrained(config).eval()
+    network = EntropyModel(config.slices, *config.entropy_widths, config.kind.wanted, frozen.tunes).eval()
     network.load_state_dict(
         {name: torch.from_numpy(weight.astype(np.float32)) for name, weight in frozen.weights.items()}
     )

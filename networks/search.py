@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 import quantize
 from coding import tiles
-from coding.latents import Latents
+from coding.latents import LARGEST, Latents
 from networks import descent, walk
 from networks.entropy_model import laplacian_bits
 from networks.window import Cost, Window
@@ -97,7 +97,7 @@ class _HyperSymbols:
         groups, bits = self._window.walk_from(self.z_of(leaf)), 0
         for group in groups:
             real = group.of(self._slices)
-            bits = bits + laplacian_bits(real - group.mean, group.log_scale).sum()
+            bits = bits + laplacian_bits(group.distance(real), group.log_scale).sum()
             with torch.no_grad():
                 groups.put(group, real)
         (gradient,) = torch.autograd.grad(bits, leaf)
@@ -120,7 +120,7 @@ class _LatentSymbols:
         self._window, self._z = window, z
         with torch.no_grad():
             walked = window.walk_along(y, z)
-        self.start, self._start = walked.symbols, _whole_where_near(y, walked.latents)
+        self.start, self._start = walked.symbols, self._whole_where_near(y, walked.latents)
         # Of each symbol which latent it is, of which channel in which step, and whether of the tile.
         (rows, columns), network, device = window.shape, window.cost.entropy_model, window.cost.device
         canvas = walk.Canvas(1, rows, columns, network.slices, device)
@@ -170,12 +170,11 @@ class _LatentSymbols:
         """
         walked = self._walked(symbols)
         limit = torch.zeros_like(walked.latents).flatten().index_copy(0, self._latents, walked.code.limit)
-        real = _whole_where_near(self._start, walked.latents)
+        real = self._whole_where_near(self._start, walked.latents)
         coded = torch.where(limit.view_as(real) > 0, walked.latents, real)
         rows, columns = self._window.tile
-        return coded[:, :, rows, columns]
+        return coded[:, :, rows, columns].clamp(-LARGEST, LARGEST)
 
-
-def _whole_where_near(real, coded):
-    """Coded latents where they are what rounding makes of the real ones, and these elsewhere."""
-    return torch.where((real - coded).abs() < 1, coded, real)
+    def _whole_where_near(self, real, coded):
+        """Coded latents where they are what rounding makes of the real ones, and these elsewhere."""
+        return torch.where((real - coded).abs() < self._window.cost.delta, coded, real)

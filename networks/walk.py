@@ -101,17 +101,27 @@ def from_rows(rows: torch.Tensor, shape: tuple[int, int]) -> torch.Tensor:
 class Group:
     """Latents that are coded together: those that a step takes.
 
-    positions: int64 (P,); mean, log_scale: what the entropy model says of them, each (N, P, C).
+    positions: int64 (P,); mean: (N, P, C), what the entropy model says of them.
+    log_scale: (N, P, C), log2 of the deviation in quantization steps; delta: (N, 1, C), these steps.
     """
 
     step: order.Step
     positions: torch.Tensor
     mean: torch.Tensor
     log_scale: torch.Tensor
+    delta: torch.Tensor
 
     def of(self, slices: Sequence[torch.Tensor]) -> torch.Tensor:
         """The values (N, P, C) that all `slices` of latents, each (N, h * w, C), have in this group."""
         return slices[self.step.slice].index_select(1, self.positions)
+
+    def distance(self, latents: torch.Tensor) -> torch.Tensor:
+        """How far latents (N, P, C) are from the mean, in quantization steps."""
+        return (latents - self.mean) / self.delta
+
+    def latents(self, distance: torch.Tensor) -> torch.Tensor:
+        """The latents at a distance from the mean in quantization steps, both (N, P, C)."""
+        return self.mean + distance * self.delta
 
 
 class Walk:
@@ -119,9 +129,9 @@ class Walk:
 
     The next group depends on the quantized latents of this, which must have been put by then:
 
-        walk = Walk(entropy_model, z, (h, w), t)
+        walk = Walk(entropy_model, z, (h, w), t, tune)
         for group in walk:
-            walk.put(group, group.mean + distance)  # (N, P, C)
+            walk.put(group, group.latents(distance))  # (N, P, C)
         y = walk.latents()                          # (N, K, h, w)
     """
 
@@ -131,9 +141,14 @@ class Walk:
         z: torch.Tensor,
         shape: tuple[int, int],
         t: torch.Tensor,
+        tune: str,
     ):
-        """z: quantized hyper-latents (N, Z, ceil(h/4), ceil(w/4)); shape: (h, w); t: rates (N,)."""
+        """z: quantized hyper-latents (N, Z, ceil(h/4), ceil(w/4)); shape: (h, w); t: rates (N,).
+
+        tune: of modes.TUNES, whose quantization steps are taken
+        """
         self._entropy_model, self._t = entropy_model, t
+        self._log_steps = entropy_model.log_steps(tune, t)[:, None].split(entropy_model.slices, 2)
         features = entropy_model.features(z, t)[:, :, : shape[0], : shape[1]]
         self._features = to_rows(features).contiguous()  # (N, h * w, width)
         self._canvas = Canvas(len(z), *shape, entropy_model.slices, z.device)
@@ -142,8 +157,12 @@ class Walk:
         for step in self._entropy_model.steps:
             positions = self._canvas.positions(step.places)
             features = self._features.index_select(1, positions)
-            parameters = self._entropy_model.parameters_of(step, features, self._canvas, positions, self._t)
-            yield Group(step, positions, *parameters)
+            mean, log_scale = self._entropy_model.parameters_of(
+                step, features, self._canvas, positions, self._t
+            )
+            log_step = self._log_steps[step.slice]  # (N, 1, C)
+            in_steps = self._entropy_model.in_steps(log_scale, log_step)
+            yield Group(step, positions, mean, in_steps, torch.exp2(log_step))
 
     def put(self, group: Group, latents: torch.Tensor) -> None:
         """Tell what the latents (N, P, C) of a group are once they are quantized."""

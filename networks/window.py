@@ -26,7 +26,7 @@ class Cost:
         """
         self.top, self.picture = top, picture
         self.gray = picture.metadata.gray
-        self.error = errors.BY_TUNE[encoder.tune]
+        self.tune, self.error = encoder.tune, errors.BY_TUNE[encoder.tune]
         self.weight = encoder.lambda_ * 4**t * 255**2  # of an error
         config, transform = encoder.config, encoder.decoder.transform
         self.synthesis, self.device = transform.module, transform.device
@@ -35,6 +35,8 @@ class Cost:
         self.t = torch.tensor([t], device=self.device)
         network = network_of(encoder.coder.entropy_model, config)
         self.entropy_model = network.requires_grad_(False).to(self.device)
+        delta = torch.exp2(self.entropy_model.log_steps(self.tune, self.t))
+        self.delta = delta[:, :, None, None]  # (1, K, 1, 1), quantization steps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +80,7 @@ class Window:
 
     def walk_from(self, z: torch.Tensor) -> walk.Walk:
         """The walk through the latents; z: quantized, (1, Z, ceil(h/4), ceil(w/4))."""
-        return walk.Walk(self.cost.entropy_model, z, self.shape, self.cost.t)
+        return walk.Walk(self.cost.entropy_model, z, self.shape, self.cost.t, self.cost.tune)
 
     def walk_to(self, symbols: torch.Tensor, sizes: list[int], z: torch.Tensor) -> Walked:
         """What symbols (S,) come to; sizes: how many are coded in each step; z: quantized."""
@@ -90,7 +92,7 @@ class Window:
         slices = self.slices_of(real)
 
         def choose(group, offset):
-            distance = group.of(slices) - group.mean
+            distance = group.distance(group.of(slices))
             return (self.cost.policies.round(distance, group.mean, group.log_scale) - offset).round()
 
         return self._walk(z, choose)
@@ -112,7 +114,7 @@ class Window:
             if dealer is not None:
                 limit = limit * dealer.deal(group)
             chosen = torch.clamp(choose(group, offset), -limit, limit)
-            groups.put(group, group.mean + offset + chosen)
+            groups.put(group, group.latents(offset + chosen))
             found.append((chosen, offset, group.log_scale, limit))
         symbols, *code = (torch.cat([x.flatten() for x in part]) for part in zip(*found))
         return Walked(symbols, descent.Code(*code), groups.latents())

@@ -1,5 +1,6 @@
 """Small models with random weights: what the tests hold must be true of any weights."""
 
+import dataclasses
 import functools
 import math
 import os
@@ -72,6 +73,8 @@ def build_transforms(mode, seed=0, trunk_width=4):
                 torch.nn.init.normal_(parameter, std=0.1)
         synthesis.scale.copy_(analysis(pictures(), torch.zeros(4)).std((0, 2, 3)).clamp_min(0.1))
         entropy_model.spread[0] = synthesis.scale.log2()
+        for table in entropy_model.log_step.buffers():
+            torch.nn.init.normal_(table, std=0.3)
     return analysis, synthesis, entropy_model
 
 
@@ -131,6 +134,12 @@ def open_pair(encoder, decoder, engine=torch_engine):
 def build_pair(mode, seed=0):
     """The Encoder and the Decoder of `build_transforms`, with PyTorch."""
     return open_pair(*build_files(mode, seed))
+
+
+def tuned(encoder, tune):
+    """An Encoder with the quantization steps of a tune, as if it were trained for it."""
+    file = dataclasses.replace(encoder.file, tune=tune, coder=encoder.coder.tuned(tune))
+    return dataclasses.replace(encoder, file=file)
 
 
 def golden_form(data, decoder):

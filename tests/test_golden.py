@@ -21,7 +21,8 @@ FILES = sorted(glob.glob(os.path.join(GOLDEN, "v1_*.encoded")))
 def test_the_golden_files_are_there():
     names = [os.path.basename(path).removeprefix("v1_").removesuffix(".encoded") for path in FILES]
     of_all = [f"{mode}_{name}" for mode in modes.MODES for name in ("rgb", "gray", "pixel", "noise")]
-    assert sorted(names) == sorted([*of_all, "variable_exact", "variable_lowest", "variable_highest"])
+    of_variable = [f"variable_{name}" for name in ("exact", "lowest", "highest", "eye", "eyehighest")]
+    assert sorted(names) == sorted([*of_all, *of_variable])
 
 
 def golden(path):
@@ -52,15 +53,17 @@ def test_what_is_coded_today_is_what_was_coded_then(path):
     encoded = container.unpack(data)
     if encoded.payload:
         latents = joined(codec.decode_latents(encoded, decoder))
-        assert decoder.coder.encode([latents], encoded.setting.t) == encoded.payload
+        coder = decoder.coder.tuned(encoded.setting.tune)
+        assert coder.encode([latents], encoded.setting.t) == encoded.payload
     if encoded.detail:
         rows, columns = tiled.shape_of(encoded.metadata)
         shape, step = (rows * STRIDE, columns * STRIDE, 3), encoded.setting.step
         assert detail.encode(detail.decode(encoded.detail, [shape], step), step) == encoded.detail
 
 
-def test_the_golden_detail_layer_brings_its_picture_near():
-    data, decoder = golden(os.path.join(GOLDEN, "v1_variable_highest.encoded"))
+@pytest.mark.parametrize("name", ["highest", "eyehighest"])
+def test_the_golden_detail_layer_brings_its_picture_near(name):
+    data, decoder = golden(os.path.join(GOLDEN, f"v1_variable_{name}.encoded"))
     with Image.open(os.path.join(ROOT, "resources", "test_images", "lena.png")) as lena:
         picture = np.asarray(lena.crop((250, 250, 330, 300)), int)
     assert np.abs(np.asarray(codec.decompress(data, decoder)) - picture).max() <= 8

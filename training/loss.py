@@ -51,7 +51,7 @@ class RateDistortion(nn.Module):
         tune: what the errors are those for, of modes.TUNES
         """
         super().__init__()
-        self.error = errors.BY_TUNE[tune]
+        self.tune, self.error = tune, errors.BY_TUNE[tune]
         self.analysis, self.synthesis = networks.analysis, networks.synthesis
         self.entropy_model, self.part = networks.entropy_model, part
         for name, parameter in self.named_parameters():
@@ -83,7 +83,7 @@ class RateDistortion(nn.Module):
         with torch.autocast(x.device.type, enabled=False):  # bfloat16 does not hold the integers of a latent
             y = self.analysis.clip(unclipped)
             z = self.analysis.hyper_latents(y)
-            bits_z, bits_y, quantized = self.entropy_model.quantize(y, z, t, rounding, noise)
+            bits_z, bits_y, quantized = self.entropy_model.quantize(y, z, t, rounding, noise, self.tune)
             # A clipped latent gets no gradient from rate and distortion; this term leads it back.
             clipped = (unclipped - y).square().mean()
         if self.part == "entropy":

@@ -64,7 +64,8 @@ def analyse(image: Image.Image, encoder: pair.Encoder) -> latents.Latents:
 
 def symbols_of(real: latents.Latents, encoder: pair.Encoder) -> tuple[np.ndarray, np.ndarray]:
     """Integers (n,) and contexts (n,) that code real latents."""
-    return latents.symbols(encoder.coder.entropy_model, encoder.coder.kind, real, rate(encoder))
+    coder = encoder.coder
+    return latents.symbols(coder.entropy_model, coder.kind, real, rate(encoder), coder.tune)
 
 
 def to_symbols(integers: np.ndarray, contexts: np.ndarray, bank: entropy.Bank) -> np.ndarray:

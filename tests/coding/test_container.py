@@ -88,7 +88,7 @@ def test_sizes_outside_the_limits_are_refused_both_ways(width, height):
     with pytest.raises(ContainerError, match="limits"):
         container.pack(make(width=width, height=height))
     body = bytearray(container.pack(make())[:-4])
-    struct.pack_into("<II", body, 8, width, height)
+    struct.pack_into("<II", body, 9, width, height)
     with pytest.raises(ContainerError, match="limits"):
         container.unpack(sealed(bytes(body)))
 
@@ -96,7 +96,7 @@ def test_sizes_outside_the_limits_are_refused_both_ways(width, height):
 def test_a_chunk_that_inflates_without_bound_is_refused():
     body = bytearray(container.pack(make(icc=b"x"))[:-4])
     bomb = zlib.compress(bytes(container.MAX_METADATA + 1))
-    body[24:] = struct.pack("<I", len(bomb)) + bomb
+    body[25:] = struct.pack("<I", len(bomb)) + bomb
     with pytest.raises(ContainerError, match="too large"):
         container.unpack(sealed(bytes(body)))
 
@@ -107,7 +107,7 @@ def test_a_chunk_that_inflates_without_bound_is_refused():
 )
 def test_a_resolution_that_is_none_is_damage(content):
     body = bytearray(container.pack(make(resolution=(72, 72)))[:-4])
-    body[24:] = struct.pack("<I", len(content)) + content
+    body[25:] = struct.pack("<I", len(content)) + content
     with pytest.raises(ContainerError, match="resolution"):
         container.unpack(sealed(bytes(body)))
 
@@ -142,7 +142,7 @@ def test_sizes_are_those_in_the_file():
     fields = container.describe(container.pack(encoded))
     sizes = [fields[f"{name}_bytes"] for name in metadata]
     assert fields["exif_bytes"] < 100 and fields["icc_bytes"] == len(zlib.compress(b""))
-    assert fields["bytes"] == 28 + fields["payload_bytes"] + sum(4 + size for size in (*sizes, 8))
+    assert fields["bytes"] == 29 + fields["payload_bytes"] + sum(4 + size for size in (*sizes, 8))
 
 
 @pytest.mark.parametrize("number", [241, 255])

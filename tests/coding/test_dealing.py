@@ -36,7 +36,7 @@ def log_scales(seed, positions, spread, mean=-2):
 
 def groups(scales_of_steps, band):
     for step, log_scale in zip(STEPS, scales_of_steps):
-        yield Group(step, band, np.arange(len(log_scale)), np.zeros_like(log_scale), log_scale)
+        yield Group(step, band, np.arange(len(log_scale)), np.zeros_like(log_scale), log_scale, np.ones(1))
 
 
 def deal(scales_of_steps, band):
@@ -97,7 +97,7 @@ def test_training_deals_as_coding_does_to_each_sample(spread):
         coded.append([group.log_scale > LOWEST_LOG_SCALE for group in deal(sample, range(6))])
     for number, step in enumerate(STEPS):
         log_scale = torch.tensor(np.stack([sample[number] for sample in samples]))
-        group = walk.Group(step, torch.arange(6), torch.zeros_like(log_scale), log_scale)
+        group = walk.Group(step, torch.arange(6), torch.zeros_like(log_scale), log_scale, torch.ones(1))
         assert np.array_equal(dealer.deal(group).numpy(), np.stack([one[number] for one in coded]))
 
 

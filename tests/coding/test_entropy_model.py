@@ -97,4 +97,6 @@ def test_the_shapes_of_weights_are_those_of_the_network(mode):
     file = build_files(mode)[0]
     network = network_of(file.coder.entropy_model, file.config)
     shapes = {name: tuple(weight.shape) for name, weight in network.state_dict().items()}
-    assert shapes == entropy_model.weight_shapes(file.config.slices, file.config.entropy_widths)
+    assert shapes == entropy_model.weight_shapes(
+        file.config.slices, file.config.entropy_widths, file.config.mode.tunes
+    )

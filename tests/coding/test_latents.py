@@ -116,10 +116,10 @@ def draw(coder, random, shape):
     rows = hyper_shape[0] * hyper_shape[1]
     mean, log_scale = (np.tile(p, (rows, 1)) for p in coder.entropy_model.hyper_parameters(0.0))
     z = (mean + laplace(mean, log_scale)).reshape(*hyper_shape, -1)
-    walk = Walk(coder.entropy_model, z, shape, 0.0)
+    walk = Walk(coder.entropy_model, z, shape, 0.0, coder.tune)
     for group in walk:
         distance = laplace(group.mean, group.log_scale)
-        walk.put(group, group.mean + distance)
+        walk.put(group, group.latents(distance))
     return Latents(walk.latents(), z), sum(bits)
 
 
@@ -195,7 +195,9 @@ def test_a_bank_for_other_latents_is_refused(pair):
 
 def group_of(mean, log_scale, slice=1):
     step = order.Step(0, slice, order.WHOLE[0], ())
-    return Group(step, range(len(mean)), np.arange(len(mean)), mean, np.full_like(mean, log_scale))
+    return Group(
+        step, range(len(mean)), np.arange(len(mean)), mean, np.full_like(mean, log_scale), np.ones(1)
+    )
 
 
 @pytest.mark.parametrize("log_scale", [-5.0, -3.6, -1.1, 0.8, 1.4, 4.0, 7.0])

@@ -19,10 +19,16 @@ class Recorder:
     def parameters_of(self, step, features, canvas, positions, t):
         return (np.zeros((len(positions), 1)),) * 2
 
+    def log_steps(self, tune, t):
+        return np.zeros(5)
+
+    def in_steps(self, log_scale, log_step):
+        return log_scale
+
 
 def walk(rows, columns, band=None):
     shape = (rows, columns)
-    return Walk(Recorder(), np.zeros((-(-rows // 4), -(-columns // 4), 1)), shape, 0.0, band)
+    return Walk(Recorder(), np.zeros((-(-rows // 4), -(-columns // 4), 1)), shape, 0.0, "psnr", band)
 
 
 def test_slice_by_slice_and_pass_by_pass_in_bands_of_rows():
@@ -47,5 +53,5 @@ def test_what_is_put_is_what_the_walk_gives(rows, columns, band):
     y = np.arange(5.0 * rows * columns).reshape(rows, columns, 5)
     steps, slices = walk(rows, columns, band), np.split(y.reshape(-1, 5), 5, 1)
     for group in steps:
-        steps.put(group, group.of(slices))
+        steps.put(group, group.latents(group.distance(slices)))
     assert np.array_equal(steps.latents(), y)

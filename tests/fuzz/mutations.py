@@ -160,19 +160,19 @@ def mutate_container(random: Random, data: bytes, others: list[bytes]) -> bytes:
     if choice == 0:
         return seal_container(mutate(random, data, others))
     encoded = container.unpack(data)
-    header = bytearray(data[:24])
+    header = bytearray(data[:25])
     contents = {name: getattr(encoded.metadata, name) for name in ("alpha", "icc", "exif")}
     payload = encoded.payload
     if choice == 1:
         payload = mutate(random, payload, [container.unpack(other).payload for other in others])
     elif choice == 2:
-        struct.pack_into("<II", header, 8, *(_side(random) for _ in range(2)))
+        struct.pack_into("<II", header, 9, *(_side(random) for _ in range(2)))
     else:
         name = random.choice(list(contents))
         contents[name] = _mutate_chunk(random, name, contents[name])
     body = bytes(header) + b"".join(_chunk(name, content) for name, content in contents.items() if content)
     flags = sum(bit for name, bit in (("alpha", 4), ("icc", 8), ("exif", 16)) if contents[name])
-    body = body[:7] + bytes([header[7] & 3 | flags]) + body[8:]
+    body = body[:7] + bytes([header[7] & 3 | flags, header[8]]) + body[9:]
     return seal_container(body + payload + bytes(4))
 
 

@@ -68,7 +68,7 @@ class ModelFile:
                 return
             decoder = Decoder.load(file.name, engine="onnx")
         encoded = bytearray(originals.encoded_of(decoder.config.mode))
-        struct.pack_into("8s", encoded, 16, decoder.id)
+        struct.pack_into("8s", encoded, 17, decoder.id)
         codec.decompress(mutations.seal_container(bytes(encoded)), decoder)
 
 

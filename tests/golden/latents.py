@@ -33,7 +33,7 @@ def hashes(path, decoders):
         encoded = container.unpack(file.read())
     if not encoded.payload:
         return []
-    coder, t = decoders[encoded.decoder_id].coder, encoded.setting.t
+    t, coder = encoded.setting.t, decoders[encoded.decoder_id].coder.tuned(encoded.setting.tune)
     shape = tuple(-(-side // STRIDE) for side in (encoded.metadata.height, encoded.metadata.width))
     stripes = list(coder.decode(encoded.payload, shape, t))
     latents = b"".join(array.astype("<f4").tobytes() for part in stripes for array in (part.z, part.y))

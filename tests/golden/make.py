@@ -12,7 +12,7 @@ from PIL import Image
 
 import codec
 from coding import modes
-from conftest import ROOT, build_pair, build_transforms, golden_form, golden_model
+from conftest import ROOT, build_pair, build_transforms, golden_form, golden_model, tuned
 from conftest import pictures as images
 from engines import export
 
@@ -35,6 +35,8 @@ def pictures(mode):
         yield "exact", noise, {"lossless": True}
         yield "lowest", Image.fromarray(rgb), {"quality": 1}
         yield "highest", lena.crop((250, 250, 330, 300)), {"quality": 10}  # with a detail layer
+        yield "eye", Image.fromarray(rgb), {"tune": "eye"}
+        yield "eyehighest", lena.crop((250, 250, 330, 300)), {"quality": 10, "tune": "eye"}
 
 
 def pair(mode):
@@ -53,7 +55,8 @@ if __name__ == "__main__":
             path = os.path.join(HERE, f"v1_{mode}_{name}")
             if os.path.exists(path + ".encoded"):
                 continue
-            data = codec.compress(image, encoder, **options)
+            tune = options.pop("tune", modes.TUNES[0])
+            data = codec.compress(image, tuned(encoder, tune), **options)
             with open(path + ".encoded", "wb") as file:
                 file.write(data)
             np.save(path + ".npy", golden_form(data, decoder))

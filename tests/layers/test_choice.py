@@ -44,7 +44,7 @@ def layer_of(data):
 def test_a_drawing_is_kept_whole_and_has_no_payload(pair, image):
     data = codec.compress(image, pair[0])
     layer, payload = layer_of(data)
-    assert payload == b"" and len(data) == len(layer) + 32
+    assert payload == b"" and len(data) == len(layer) + 33
     restored = codec.decompress(data, pair[1])
     assert np.array_equal(np.asarray(restored), np.asarray(image.convert(restored.mode)))
 
