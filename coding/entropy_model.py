@@ -20,7 +20,7 @@ from coding.walk import Canvas
 
 LOWEST_LOG_SCALE, HIGHEST_LOG_SCALE = -5.0, 7.0
 LOG_STEP = "log_step."  # how names of tables of quantization steps begin; a tune follows
-MOST_LOG_STEP = 2.0  # magnitude of log2 of a component's quantization step
+MOST_LOG_STEP = 1.5  # magnitude of log2 of a component's quantization step
 LOG_STEPS_PER_OCTAVE = 4  # as many as there are levels of scale, so that a step moves a scale by whole ones
 BAND = (
     1 << 22
@@ -114,7 +114,7 @@ class EntropyModel:
         """
         if tune == TUNES[0]:
             return np.zeros(sum(self.slices))
-        return quarters(exact.polynomial(self._float64(LOG_STEP + tune), t))
+        return in_quarters(exact.polynomial(self._float64(LOG_STEP + tune), t))
 
     def _float64(self, name):
         return self.weights[name].astype(np.float64)
@@ -203,9 +203,10 @@ class EntropyModel:
         return mean, exact.settle(bounded(log_scale + spread))
 
 
-def quarters(log_step):
-    """log2 of quantization steps, a NumPy array or a tensor, brought to the grid of the format."""
-    return (log_step * LOG_STEPS_PER_OCTAVE).round() / LOG_STEPS_PER_OCTAVE
+def in_quarters(log_step):
+    """log2 of quantization steps, a NumPy array or a tensor, brought to the grid and range of the format."""
+    rounded = (log_step * LOG_STEPS_PER_OCTAVE).round() / LOG_STEPS_PER_OCTAVE
+    return rounded.clip(-MOST_LOG_STEP, MOST_LOG_STEP)
 
 
 def bounded(log_scale: np.ndarray) -> np.ndarray:

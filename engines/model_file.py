@@ -121,7 +121,6 @@ class ModelFile:
         if not all(np.isfinite(weight).all() for weight in arrays.values()):
             raise ModelError(f"{path}: holds weights that are no numbers")
         model = entropy_model.EntropyModel(configuration.slices, arrays)
-        _check_steps(model, configuration.mode, path)
         coder = LatentCoder(model, configuration.kind, entropy.Bank.from_flat(**bank))
         if kind == "decoder":
             return cls(kind, configuration, transform, coder)
@@ -130,14 +129,6 @@ class ModelFile:
         if not 0 < lambda_ < LARGEST_LAMBDA or tune not in model.tunes:
             raise ModelError(f"{path}: not an AutoCompressor model")
         return cls(kind, configuration, transform, coder.tuned(tune), decoder_id, lambda_, tune)
-
-
-def _check_steps(model, mode, path):
-    """Raise ModelError where a quantization step is beyond the format's range at one of a mode's rates."""
-    rates = [mode.rate(number) for number in mode.undetailed]
-    for tune in model.tunes[1:]:
-        if any(np.abs(model.log_steps(tune, t)).max() > entropy_model.MOST_LOG_STEP for t in rates):
-            raise ModelError(f"{path}: holds quantization steps that are out of range")
 
 
 def _read(archive, name):

@@ -86,7 +86,7 @@ class EntropyModel(nn.Module):
         if tune == TUNES[0]:
             return t.new_zeros(len(t), sum(self.slices))
         table = self.log_step.get_buffer(tune)
-        return coding.entropy_model.quarters(relaxed.polynomial(table, t)[:, :, 0, 0])
+        return coding.entropy_model.in_quarters(relaxed.polynomial(table, t)[:, :, 0, 0])
 
     @staticmethod
     def in_steps(log_scale: torch.Tensor, log_step: torch.Tensor) -> torch.Tensor:
