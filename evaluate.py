@@ -6,8 +6,9 @@
     python3 evaluate.py photo.png kodak/ --modes variable --against jpeg avif --output results/
 
 Prints the means of each mode and setting, and how many bytes variable mode needs more or less than the
-others. --output keeps everything, with charts. --report makes a page to look at, --blind one that asks which
-of two files of about equal bytes is nearer to the original and does not name them.
+others, over all and over ranges of the metrics. --output keeps everything, with charts. --report makes a
+page to look at, --blind one that asks which of two files of about equal bytes is nearer to the original and
+does not name them.
 """
 
 import argparse
@@ -30,19 +31,20 @@ def parse_args():
     add("--modes", nargs="+", choices=MODES, default=MODES, help="modes to measure (default: all)")
     text = "steps of search, in turn (default: 0)"
     add("--effort", nargs="+", type=int, default=[0], metavar="N", help=text)
-    text = "of the encoders, in turn (default: psnr)"
-    add("--tunes", nargs="+", choices=TUNES, default=TUNES[:1], help=text)
-    text = "of variable mode, in turn (default: 1 3 5 7 9)"
-    add("--qualities", nargs="+", type=float, default=[1, 3, 5, 7, 9], metavar="Q", help=text)
+    text = "of the encoders, in turn (default: that of encode.py, which is eye for variable mode)"
+    add("--tunes", nargs="+", choices=TUNES, default=(), help=text)
+    text = "of variable mode, in turn (default: 1 to 10, all whole ones)"
+    add("--qualities", nargs="+", type=float, default=range(1, 11), metavar="Q", help=text)
     text = "codecs to compare with (default: all but the slow)"
     add("--against", nargs="*", type=str.lower, choices=CODECS + SLOW, default=CODECS, help=text)
     text = "take the other codecs' results over from results.json in this folder, and measure ours alone"
     add("--others_from", metavar="DIR", help=text)
-    add("--output", metavar="DIR", help="write results.json, results.csv and charts to this folder")
+    add("--output", metavar="DIR", help="write results.json, results.csv, bd_rates.csv and charts here")
     add("--report", metavar="DIR", help="write a page to look at, index.html, and the results to this folder")
     text = "write a blind test of pictures for the eye, index.html, to this folder"
     add("--blind", metavar="DIR", help=text)
     add("--csv", metavar="PATH", help="write a row for each image, mode, tune, quality and effort here")
+    add("--markdown", action="store_true", help="print the tables as docs/results.md has them")
     text = "images that are measured at the same time; the seconds are true with one (default: 1)"
     add("--jobs", type=int, default=1, metavar="N", help=text)
     text = "where the networks run (default: auto, a GPU if there is one)"
@@ -81,7 +83,7 @@ def main():
     measured = measure.measure_all(files, plan, args.jobs)
 
     found = results.collect(measured, trials, known)
-    tables.show_all(found, trials)
+    tables.show_all(found, trials, args.markdown)
     if args.csv:
         results.write_csv([tables.text(row) for row in tables.our_rows(found, trials)], args.csv)
     if args.output:

@@ -8,7 +8,7 @@ butteraugli.py   one of these, by its program
 versions.py  of the codecs and packages
 heatmap.py   where the bits of a file go
 results.py   rows, their files, and what is computed from them
-tables.py    results for a terminal
+tables.py    results for a terminal or a document
 charts.py    results as pictures
 report.py    results as a page, from report.html
 blind.py     a blind test for the eye, a page from blind.html

@@ -8,6 +8,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator
 
 from coding.files import replacing
 from evaluation import metrics, results
@@ -19,6 +20,8 @@ METRICS = {
     "Butteraugli": "Butteraugli, 3-norm",
 }
 LOWEST = {"SSIMULACRA2": 0}  # that a chart shows: what is below is hardly the picture
+SCORES = (0, 30, 50, 60, 70, 80, 90, 95)  # of SSIMULACRA2 that a chart names
+NEAREST = 1.0  # of its scores to 100 that are told apart
 COLOURS = {
     "JPEG": "#d97706",
     "WebP": "#16a34a",
@@ -93,6 +96,19 @@ def published_curves(found: dict, metric: str) -> dict[str, list[tuple[float, fl
     }
 
 
+def bent(score: np.ndarray) -> np.ndarray:
+    """The heights of scores of SSIMULACRA2 in a chart, whose equal steps are equal factors of 100 - score.
+
+    On the scores' own scale the best pictures, a few points from each other, would lie close together.
+    """
+    return -np.log(np.maximum(100 - score, NEAREST))
+
+
+def straight(height: np.ndarray) -> np.ndarray:
+    """The scores at some heights, the inverse of `bent`."""
+    return 100 - np.exp(-height)
+
+
 def draw_curves(axes: Axes, found: dict, metric: str, image: str | None = None, linewidth: float = 1.6):
     """Draw the codecs' curves.
 
@@ -115,14 +131,25 @@ def draw_curves(axes: Axes, found: dict, metric: str, image: str | None = None, 
             markersize=5 if is_ours else 2.5,
             zorder=3 if is_ours else 2,
         )
-    inside = np.concatenate([line.get_ydata()[line.get_xdata() <= WIDEST] for line in axes.lines])
     axes.set_xlim(0, WIDEST)
-    if inside.size:
-        lowest = max(inside.min(), LOWEST.get(metric, -math.inf))
-        axes.set_ylim(lowest - 1, max(inside.max(), lowest) + 1)
+    _set_heights(axes, metric)
+    axes.grid(color="#dddddd", linewidth=0.5)
+
+
+def _set_heights(axes, metric):
+    """The limits, the scale and the ticks of the vertical axis, for the curves that are drawn."""
+    inside = np.concatenate([line.get_ydata()[line.get_xdata() <= WIDEST] for line in axes.lines])
+    if not inside.size:
+        return
+    lowest = max(inside.min(), LOWEST.get(metric, -math.inf))
+    highest = max(inside.max(), lowest)
+    axes.set_ylim(lowest - 1, highest + 1)
+    if metric == "SSIMULACRA2":
+        axes.set_yscale("function", functions=(bent, straight))
+        axes.set_ylim(top=next((score for score in SCORES if score >= highest), 100))
+        axes.yaxis.set_major_locator(FixedLocator(SCORES))
     if metric == "Butteraugli":  # whose scale is that of the distances with a minus
         axes.yaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")
-    axes.grid(color="#dddddd", linewidth=0.5)
 
 
 def _arrays(curve):
@@ -201,7 +228,7 @@ def draw_images(found: dict, metric: str) -> Figure:
     names = [image["name"] for image in found["images"]]
     columns = min(len(names), 4)
     rows = -(-len(names) // columns)
-    figure = Figure(figsize=(4 * columns, 3.2 * rows), layout="constrained")
+    figure = Figure(figsize=(4 * columns, 3.2 * rows + 0.8), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes, name in zip(grid.flat, names):
         draw_curves(axes, found, metric, name, linewidth=1)
@@ -210,7 +237,8 @@ def draw_images(found: dict, metric: str) -> Figure:
         axes.set_visible(False)
     figure.supxlabel("bits per pixel", fontsize=10)
     figure.supylabel(METRICS[metric], fontsize=10)
-    grid[0, 0].legend(fontsize=7)
+    handles = grid[0, 0].get_legend_handles_labels()
+    figure.legend(*handles, fontsize=7, loc="outside upper center", ncols=2 * columns)
     return figure
 
 

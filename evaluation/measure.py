@@ -20,7 +20,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 import codec
 from coding.errors import UserError
-from coding.modes import MODES, TUNES
+from coding.modes import MODES
 from engines import pair, shipped
 from evaluation import heatmap, metrics, rivals
 from pictures import picture, reading
@@ -45,12 +45,12 @@ class Trial:
     mode: str
     quality: float | None
     effort: int
-    tune: str = TUNES[0]
+    tune: str
 
     @property
     def codec(self) -> str:
-        """The name of the codec, as of a curve."""
-        tune = f", tune={self.tune}" if self.tune != TUNES[0] else ""
+        """The name of the codec, as of a curve: of what encode.py writes by default it has no tune."""
+        tune = f", tune={self.tune}" if self.tune != MODES[self.mode].tune else ""
         return f"{self.mode}{tune}, effort {self.effort}" if self.effort else f"{self.mode}{tune}"
 
     @property
@@ -65,15 +65,17 @@ class Trial:
 
 
 def trials(
-    modes: list[str], qualities: list[float], efforts: list[int], tunes: Sequence[str] = TUNES[:1]
+    modes: list[str], qualities: list[float], efforts: list[int], tunes: Sequence[str] = ()
 ) -> list[Trial]:
     """A Trial of each mode for each tune at each effort, and of variable mode at each quality; none twice.
+
+    tunes: of modes.TUNES; without any, each mode has its default
 
     Logs which modes have none of the tunes.
     """
     found = []
     for mode in modes:
-        its_tunes = [tune for tune in tunes if tune in MODES[mode].tunes]
+        its_tunes = [tune for tune in tunes or [MODES[mode].tune] if tune in MODES[mode].tunes]
         if not its_tunes:
             logger.warning("without %s mode, which has no model for --tunes %s", mode, " ".join(tunes))
         for tune in its_tunes:
@@ -83,10 +85,13 @@ def trials(
 
 
 def to_be_shown(asked: list[Trial]) -> list[Trial]:
-    """The trials of the first few qualities, or the first few of all where none has a quality."""
-    qualities = dict.fromkeys(trial.quality for trial in asked if trial.quality is not None)
-    shown = list(qualities)[:MOST_SHOWN]
-    return [trial for trial in asked if trial.quality in shown] or asked[:MOST_SHOWN]
+    """The trials of a few qualities, spread over all, or the first few of all where none has a quality."""
+    qualities = list(dict.fromkeys(trial.quality for trial in asked if trial.quality is not None))
+    if not qualities:
+        return asked[:MOST_SHOWN]
+    places = [part * len(qualities) // (MOST_SHOWN + 1) for part in range(1, MOST_SHOWN + 1)]
+    shown = {qualities[place] for place in places}
+    return [trial for trial in asked if trial.quality in shown]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -130,33 +130,28 @@ SCALES = {
 }
 
 
-def bd_rate(anchor: list, test: list) -> float | None:
+def bd_rate(anchor: list, test: list, between: tuple[float, float] | None = None) -> float | None:
     """Bytes that `test` needs more than `anchor` for the same quality, in percent, a mean over qualities.
 
     anchor, test: curves as lists of (rate, quality), both rising
+    between: the lowest and the highest quality that count, or None for those of `test`
 
-    None with less than four points, or where the curves share less than half of the qualities of `test`.
-    Bjontegaard 2001, VCEG-M33, with monotone cubic interpolation.
+    It is the difference of the logarithms of the rates, by monotone cubics (pchip) over the quality, averaged
+    over the part of `between` that both curves cover. None with less than four points, or where that part is
+    less than half. Bjontegaard 2001, VCEG-M33.
     """
     if min(len(anchor), len(test)) < 4:
         return None
-    shared = min(anchor[-1][1], test[-1][1]) - max(anchor[0][1], test[0][1])
-    if shared < 0.5 * (test[-1][1] - test[0][1]):
+    low, high = between or (test[0][1], test[-1][1])
+    bottom, top = max(low, anchor[0][1], test[0][1]), min(high, anchor[-1][1], test[-1][1])
+    if top - bottom < 0.5 * (high - low):
         return None
-    import bjontegaard
+    from scipy.interpolate import PchipInterpolator
 
-    (anchor_rates, anchor_qualities), (rates, qualities) = zip(*anchor), zip(*test)
-    return float(
-        bjontegaard.bd_rate(
-            anchor_rates,
-            anchor_qualities,
-            rates,
-            qualities,
-            method="pchip",
-            require_matching_points=False,
-            min_overlap=0,
-        )
-    )
+    whole = []
+    for rates, qualities in (zip(*anchor), zip(*test)):
+        whole.append(PchipInterpolator(qualities, np.log(rates)).integrate(bottom, top))
+    return 100 * math.expm1((whole[1] - whole[0]) / (top - bottom))
 
 
 def quality_at(curve: list, rate: float) -> float | None:

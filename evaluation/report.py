@@ -23,7 +23,7 @@ def _data(found, measured):
         "images": [_image(found, one) for one in measured],
         "ours": found["ours"],
         "rows": results.finite(found["rows"]),
-        "bd_rate": found["bd_rate"],
+        "bd_rate": results.over_all(found),
         "published": {metric: charts.published_curves(found, metric) for metric in metrics},
         "colours": {codec: charts.colour(found, codec) for codec in results.codecs(found)},
         "curves": {metric: _curves(found, metric) for metric in metrics},

@@ -16,6 +16,11 @@ from coding.files import replacing
 from evaluation import metrics, versions
 
 AT_SAME_BYTES = {"PSNR": 4, "SSIMULACRA2": 4}  # what rows of ours have of other codecs, and its digits
+# Parts of a metric that have BD-rates of their own, from coarse to fine: where people work.
+RANGES = {
+    "SSIMULACRA2": ((30, 50), (50, 65), (65, 75), (75, 85)),
+    "Butteraugli": ((2.0, 1.4), (1.4, 1.0), (1.0, 0.7)),
+}
 
 
 def collect(measured: list, trials: list, known: dict | None = None) -> dict:
@@ -140,29 +145,56 @@ def _slope(a, b):
 def bd_rates(results: dict) -> list[dict]:
     """BD-rates in percent of our codecs against all others, and against those of ours before them.
 
-    Returns a dict for each metric and pair of codecs: metric, codec, against, "images" (by name, None where
-    the curves are too short or too far apart), "mean" of those that have one, and "mean curve", between the
-    curves of the means.
+    Returns a dict for each metric, each of its RANGES and all of it, and each pair of codecs: metric, "from"
+    and "to" (None for all), codec, against, "images" (by name, None where the curves are too short, or cover
+    less than half of the range together), "mean" of those that have one, and "mean curve", between the curves
+    of the means. See `metrics.bd_rate`.
     """
-    table, names = [], codecs(results)
+    table = []
     for metric in known_metrics(results):
-        for ours in results["ours"]:
-            for other in names[: names.index(ours)] if ours in names else []:
-                images, whole = _percents(results, ours, other, metric)
+        curves = _curves(results, metric)
+        for low, high in (*RANGES.get(metric, ()), (None, None)):
+            between = None if low is None else tuple(map(metrics.SCALES[metric], (low, high)))
+            for ours, other in _pairs(results):
+                images, whole = _percents(curves[other], curves[ours], between)
                 known = [percent for percent in images.values() if percent is not None]
                 if known:
-                    numbers = {"mean": mean(known), "mean curve": whole, "images": images}
-                    table.append({"metric": metric, "codec": ours, "against": other} | numbers)
+                    names = {"metric": metric, "from": low, "to": high, "codec": ours, "against": other}
+                    table.append(names | {"mean": mean(known), "mean curve": whole, "images": images})
     return table
 
 
-def _percents(results, ours, other, metric):
-    """BD-rate of each image by its name, or None; and that of the means."""
+def _curves(results, metric):
+    """The curves of each codec by the name of the image, and None for that of the means."""
+    images = [*(image["name"] for image in results["images"]), None]
+    return {
+        codec: {image: curve(results, codec, image, metric) for image in images} for codec in codecs(results)
+    }
 
-    def percent(image=None):
-        return metrics.bd_rate(*(curve(results, codec, image, metric) for codec in (other, ours)))
 
-    return {image["name"]: percent(image["name"]) for image in results["images"]}, percent()
+def _percents(anchor, test, between):
+    """BD-rate of each image by its name, or None; and that of the means. The first two are of `_curves`."""
+    percents = {image: metrics.bd_rate(anchor[image], test[image], between) for image in test}
+    whole = percents.pop(None)
+    return percents, whole
+
+
+def _pairs(results):
+    """Each codec of ours with each that it is compared with."""
+    names = codecs(results)
+    return [
+        (ours, other) for ours in results["ours"] if ours in names for other in names[: names.index(ours)]
+    ]
+
+
+def over_all(results: dict) -> list[dict]:
+    """The BD-rates among the results that are over all of a metric."""
+    return [pair for pair in results["bd_rate"] if pair.get("from") is None]
+
+
+def count(pair: dict) -> int:
+    """How many images have a part in the mean of one of the BD-rates."""
+    return sum(percent is not None for percent in pair["images"].values())
 
 
 def mean(values: list) -> float | None:
@@ -171,7 +203,7 @@ def mean(values: list) -> float | None:
 
 
 def write(results: dict, folder: str):
-    """Write results.json and results.csv to `folder`."""
+    """Write results.json, results.csv and, without those of each image, bd_rates.csv to `folder`."""
     with (
         replacing(os.path.join(folder, "results.json")) as temporary,
         open(temporary, "w", encoding="utf-8") as file,
@@ -181,6 +213,14 @@ def write(results: dict, folder: str):
         rest = json.dumps({key: value for key, value in results.items() if key != "rows"}, indent=1)
         file.write(f'{rest[:-2]},\n "rows": [\n{rows}\n]}}\n')
     write_csv(results["rows"], os.path.join(folder, "results.csv"))
+    write_csv([_counted(pair) for pair in results["bd_rate"]], os.path.join(folder, "bd_rates.csv"))
+
+
+def _counted(pair):
+    """A BD-rate in two digits, with how many images have a part in it and how many have not."""
+    known = count(pair)
+    digits = {name: None if pair[name] is None else round(pair[name], 2) for name in ("mean", "mean curve")}
+    return pair | digits | {"images": known, "left out": len(pair["images"]) - known}
 
 
 def finite(rows: list[dict]) -> list[dict]:

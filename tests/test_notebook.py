@@ -55,7 +55,9 @@ def test_the_analytics_notebook_runs_on_a_small_set(copy):
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     text = "".join(output.get("text", "") for output in outputs)
     assert "lena.png" in text and "peppers.png" not in text
-    by_hand, library = (float(part.split("%")[0]) for part in text.split("by hand:")[1].split("library:")[:2])
-    assert abs(by_hand - library) < 5
+    by_hand, cubics = (
+        float(part.split("%")[0]) for part in text.split("by hand:")[1].split("with cubics:")[:2]
+    )
+    assert abs(by_hand - cubics) < 5
     charts = 6 if butteraugli.path() is None else 7
     assert sum("image/png" in output.get("data", {}) for output in outputs) == charts

@@ -205,10 +205,7 @@ def _goal(text, is_met):
 
 def markdown(found: dict) -> str:
     """The origin, the table, the notes and the goals as docs/results.md has them."""
-    table = rows(found)
-    rule = ["---" if column in LEFT else "---:" for column in COLUMNS]
-    lines = [COLUMNS, rule, *([row[column] for column in COLUMNS] for row in table)]
-    text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    text = "\n".join(tables.lines(rows(found), LEFT, as_markdown=True))
     lists = ["\n".join(f"- {line}" for line in group) for group in (notes(found), goals(found)) if group]
     return "\n\n".join([origin(found), text, *lists]) + "\n"
 

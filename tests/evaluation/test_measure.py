@@ -27,21 +27,31 @@ def test_trials_are_of_each_mode_quality_and_effort_once():
     assert measure.to_be_shown(trials) == trials[2:] and measure.to_be_shown(trials[:1]) == trials[:1]
 
 
+def test_what_is_shown_is_spread_over_the_qualities():
+    shown = measure.to_be_shown(measure.trials(["soft", "variable"], range(1, 11), [0]))
+    assert [trial.setting for trial in shown] == ["quality 3", "quality 6", "quality 8"]
+
+
+def test_by_default_each_mode_has_the_tune_of_encode_py():
+    trials = measure.trials(["soft", "variable"], [3], [0])
+    assert [(trial.codec, trial.tune) for trial in trials] == [("soft", "psnr"), ("variable", "eye")]
+
+
 def test_trials_of_each_tune_are_codecs_of_their_own_and_modes_of_one_rate_have_one():
     trials = measure.trials(["soft", "variable"], [3], [0, 50], ["psnr", "eye"])
     assert [trial.codec for trial in trials] == [
         "soft",
         "soft, effort 50",
+        "variable, tune=psnr",
+        "variable, tune=psnr, effort 50",
         "variable",
         "variable, effort 50",
-        "variable, tune=eye",
-        "variable, tune=eye, effort 50",
     ]
 
 
 def test_a_mode_without_a_tune_is_left_out_with_a_line(caplog):
     trials = measure.trials(["hard", "variable"], [3], [0], ["eye"])
-    assert [trial.codec for trial in trials] == ["variable, tune=eye"]
+    assert [trial.codec for trial in trials] == ["variable"]
     assert caplog.messages == ["without hard mode, which has no model for --tunes eye"]
 
 
@@ -85,7 +95,7 @@ def test_alpha_and_orientation_are_the_same_for_all_codecs(tmp_path):
     exif = image.getexif()
     exif[274] = 6  # to be turned by 90 degrees
     image.save(tmp_path / "a.png", exif=exif)
-    trial = measure.Trial("hard", None, 0)
+    trial = measure.Trial("hard", None, 0, "psnr")
     measured = measure.measure(str(tmp_path / "a.png"), "a.png", measure.Plan([trial], ["jpeg"], [trial]))
     assert (measured.width, measured.height) == (32, 48) and measured.notes == []
     ours = next(row for row in measured.rows if row["codec"] == "hard")

@@ -147,6 +147,23 @@ def test_bd_rate_is_the_integral_between_the_curves():
     assert metrics.bd_rate(anchor, test) == pytest.approx(100 * (10**integral - 1), abs=0.1)
 
 
+def test_a_bd_rate_between_two_qualities_is_that_of_these():
+    """Nine tenths of the bytes from 52.5 to 62.5 alone: a cubic feels it up to the next point but one."""
+    anchor = curve(lambda quality: 2 ** (quality / 5), np.arange(25, 91, 2.5))
+    test = [(rate * (0.9 if 52.5 <= quality <= 62.5 else 1), quality) for rate, quality in anchor]
+    for between, percent in {(30, 47.5): 0, (55, 60): -10, (67.5, 75): 0, (75, 85): 0}.items():
+        assert metrics.bd_rate(anchor, test, between) == pytest.approx(percent, abs=1e-9)
+    assert -10 < metrics.bd_rate(anchor, test, (50, 65)) < -6
+
+
+def test_a_bd_rate_is_known_where_the_curves_share_half_of_what_is_asked_for():
+    anchor = curve(lambda quality: 2 ** (quality / 5), range(20, 61, 10))
+    test = [(0.9 * rate, quality) for rate, quality in anchor]
+    assert metrics.bd_rate(anchor, test, (50, 70)) == pytest.approx(-10)
+    assert metrics.bd_rate(anchor, test, (50, 71)) is metrics.bd_rate(anchor, test, (60, 70)) is None
+    assert metrics.bd_rate(anchor[-3:], test, (40, 60)) is None
+
+
 def test_bd_rate_is_not_known_of_short_or_distant_curves():
     whole = curve(lambda quality: 2 ** (quality / 5), range(25, 45, 3))
     assert metrics.bd_rate(whole[:3], whole) is metrics.bd_rate(whole, whole[:3]) is None

@@ -3,6 +3,7 @@
 import csv
 import math
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -92,6 +93,78 @@ def test_bd_rates_are_by_each_metric_that_is_known(found):
     assert tables.bd_rates(found, "SSIMULACRA2") == []
 
 
+@pytest.fixture
+def scored():
+    """Two images, of which ours needs nine tenths of JPEG's bytes; for the second it has no good files."""
+    rows = []
+    for image, scores in ("a.png", range(20, 91, 10)), ("b.png", range(20, 71, 10)):
+        for codec, share, its_scores in ("JPEG", 1.0, range(20, 91, 10)), ("variable", 0.9, scores):
+            for score in its_scores:
+                known = {"SSIMULACRA2": float(score), "Butteraugli": 3 - 0.03 * score, "MS-SSIM": None}
+                bpp, psnr = share * 0.1 * 1.5 ** (score / 10), 20 + score / 5
+                rows.append(row(image, codec, f"quality {score}", bpp, psnr, **known))
+    images = [{"name": name, "width": 10, "height": 10} for name in ("a.png", "b.png")]
+    found = {"images": images, "ours": ["variable"], "versions": {}, "rows": rows}
+    return found | {"bd_rate": results.bd_rates(found)}
+
+
+def test_ranges_of_a_metric_have_bd_rates_of_the_images_that_reach_them(scored):
+    lines = [tuple(line.values()) for line in tables.ranges(scored)]
+    assert lines == [
+        ("PSNR", "all", "variable", "-10.0"),
+        *(("SSIMULACRA2", part, "variable", "-10.0") for part in ("30 to 50", "50 to 65", "65 to 75")),
+        ("SSIMULACRA2", "75 to 85", "variable", "-10.0 (1)"),
+        ("SSIMULACRA2", "all", "variable", "-10.0"),
+        ("Butteraugli", "2 to 1.4", "variable", "-10.0"),
+        ("Butteraugli", "1.4 to 1", "variable", "-10.0"),
+        ("Butteraugli", "1 to 0.7", "variable", "-10.0 (1)"),
+        ("Butteraugli", "all", "variable", "-10.0"),
+    ]
+    scored["images"].append({"name": "c.png", "width": 10, "height": 10})  # which has no scores
+    scored["bd_rate"] = results.bd_rates(scored)
+    assert [line["JPEG"] for line in tables.ranges(scored)][3:5] == ["-10.0 (2)", "-10.0 (1)"]
+
+
+def test_bd_rates_are_written_with_how_many_images_they_are_of(scored, tmp_path):
+    results.write(scored, tmp_path)
+    lines = list(csv.DictReader(open(tmp_path / "bd_rates.csv")))
+    assert len(lines) == len(scored["bd_rate"]) == 10
+    assert lines[4] == {
+        "metric": "SSIMULACRA2",
+        "from": "75",
+        "to": "85",
+        "codec": "variable",
+        "against": "JPEG",
+        "mean": "-10.0",
+        "mean curve": "",  # the means of all images end at 70
+        "images": "1",
+        "left out": "1",
+    }
+    assert (lines[5]["from"], lines[5]["images"]) == ("", "2")
+
+
+def test_a_table_is_markdown_where_that_is_asked_for(scored):
+    table = tables.lines(tables.ranges(scored)[:2], as_markdown=True)
+    assert table == [
+        "| by | range | mode | JPEG |",
+        "| --- | --- | --- | ---: |",
+        "| PSNR | all | variable | -10.0 |",
+        "| SSIMULACRA2 | 30 to 50 | variable | -10.0 |",
+    ]
+
+
+def test_charts_of_ssimulacra2_give_good_pictures_room(scored):
+    scores = np.linspace(-100, 99, 1000)
+    heights = charts.bent(scores)
+    assert (np.diff(heights) > 0).all() and charts.straight(heights) == pytest.approx(scores)
+    assert charts.bent(90) - charts.bent(80) == pytest.approx(charts.bent(80) - charts.bent(60))
+    scored["rows"].append(row("a.png", "JPEG", "quality 100", 1.9, 90.0, SSIMULACRA2=100.0))  # no losses
+    axes = charts.draw_images(scored, "SSIMULACRA2").axes[0]
+    ticks = [axes.transData.transform((0, score))[1] for score in axes.get_yticks()]
+    assert list(axes.get_yticks()) == list(charts.SCORES) and ticks == sorted(ticks)
+    assert axes.get_ylim() == (19, 100) and np.isfinite(axes.transData.transform((1.9, 100))).all()
+
+
 def test_a_curve_is_what_no_other_point_and_no_line_is_above(found):
     found["rows"] = [
         row("a.png", "JPEG", str(n), bpp, psnr)
@@ -124,7 +197,7 @@ def test_results_of_other_codecs_are_taken_over(found):
     def collect(image):
         rows = [row(image, "variable", "quality 1", 0.3, 30.0)]
         return results.collect(
-            [measure.Measured(image, 10, 10, rows)], [measure.Trial("variable", 1.0, 0)], found
+            [measure.Measured(image, 10, 10, rows)], [measure.Trial("variable", 1.0, 0, "eye")], found
         )
 
     again = collect("b.png")
@@ -156,7 +229,8 @@ def test_what_is_written_is_read_again(found, tmp_path):
 
 
 def test_a_missing_number_has_no_mean(found):
-    rows = tables.our_rows(found, [measure.Trial("variable", 1.0, 0), measure.Trial("hard", None, 0)])
+    trials = [measure.Trial("variable", 1.0, 0, "eye"), measure.Trial("hard", None, 0, "psnr")]
+    rows = tables.our_rows(found, trials)
     assert [(r["image"], r["mode"], r["quality"]) for r in rows] == [
         ("a.png", "variable", 1.0),
         ("b.png", "variable", 1.0),
