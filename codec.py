@@ -145,8 +145,9 @@ def _check_options(encoder, quality, target_bpp, lossless, effort):
         raise ValueError("the quality must be from 1 to 10")
     if target_bpp is not None and not target_bpp > 0:
         raise ValueError("the target of bits per pixel must be positive")
-    number = encoder.config.mode.number(quality or DEFAULT_QUALITY)
-    if (effort or number in encoder.config.mode.detailed) and encoder.decoder is None:
+    mode = encoder.config.mode
+    setting = Setting(mode, mode.number(quality or DEFAULT_QUALITY), encoder.tune)
+    if (effort or setting.step) and encoder.decoder is None:
         raise ModelError("this quality or effort needs decoder.model, which is not beside encoder.model")
     if effort and encoder.decoder.transform.module is None:
         raise ValueError('effort needs an encoder that was loaded with engine="torch"')
@@ -191,21 +192,25 @@ def _number_of_size(size, picture, encoder):
     """
     mode, coder = encoder.config.mode, encoder.coder
 
+    def rate(number):
+        return Setting(mode, number, encoder.tune).t
+
     @functools.cache
     def estimate(number):
-        t = mode.rate(number)
+        t = rate(number)
         return sum(coder.measure(latents, t).bits for latents in tiled.real_stripes(picture, t, encoder)) / 8
 
     def with_detail(number):
         setting = Setting(mode, number, encoder.tune)
         return len(payload) + len(_detail(picture, setting, encoder, payload))
 
-    number = _nearest(mode.undetailed, estimate, size)
-    t = mode.rate(number)
+    numbers = mode.without_detail(encoder.tune)
+    number = _nearest(numbers, estimate, size)
+    t = rate(number)
     payload = coder.encode(tiled.real_stripes(picture, t, encoder), t)
-    number = _nearest(mode.undetailed, estimate, size * estimate(number) / len(payload))
-    if number == mode.undetailed[-1] and mode.detailed and encoder.decoder:
-        t = mode.rate(number)
+    number = _nearest(numbers, estimate, size * estimate(number) / len(payload))
+    if number == numbers[-1] and mode.detailed and encoder.decoder:
+        t = rate(number)
         payload = coder.encode(tiled.real_stripes(picture, t, encoder), t)
         return _nearest(mode.numbers[number:], functools.cache(with_detail), size)
     return number

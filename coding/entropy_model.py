@@ -15,12 +15,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from coding import exact, order
-from coding.modes import TUNES
+from coding.modes import HIGHEST_RATE, TUNES
 from coding.walk import Canvas
 
 LOWEST_LOG_SCALE, HIGHEST_LOG_SCALE = -5.0, 7.0
 LOG_STEP = "log_step."  # how names of tables of quantization steps begin; a tune follows
-MOST_LOG_STEP = 1.5  # magnitude of log2 of a component's quantization step
+MOST_LOG_STEP = 1.5  # magnitude of log2 of a component's quantization step that a table may say
 LOG_STEPS_PER_OCTAVE = 4  # as many as there are levels of scale, so that a step moves a scale by whole ones
 BAND = (
     1 << 22
@@ -110,14 +110,21 @@ class EntropyModel:
     def log_steps(self, tune: str, t: float) -> np.ndarray:
         """log2 of the quantization step of each component, (K,), of a tune at rate t, in quarters.
 
-        They are the same for all pictures. Raises KeyError for a tune that is not among `tunes`.
+        They are the same for all pictures, and become smaller above HIGHEST_RATE. Raises KeyError for a tune
+        that is not among `tunes`.
         """
         if tune == TUNES[0]:
             return np.zeros(sum(self.slices))
-        return in_quarters(exact.polynomial(self._float64(LOG_STEP + tune), t))
+        of_table = self._polynomial(self._float64(LOG_STEP + tune), t)
+        return in_quarters(of_table, max(0, t - HIGHEST_RATE))
 
     def _float64(self, name):
         return self.weights[name].astype(np.float64)
+
+    @staticmethod
+    def _polynomial(coefficients, t):
+        """What coefficients (3, C) give at a rate that the networks know, (C,)."""
+        return exact.polynomial(coefficients, min(t, HIGHEST_RATE))
 
     def _slice_of(self, name, index):
         """The coefficients (3, C) of a slice's channels."""
@@ -140,12 +147,12 @@ class EntropyModel:
 
     def hyper_parameters(self, t: float) -> tuple[np.ndarray, np.ndarray]:
         """Mean and log2 scale of z, the same at every position, each (Z,)."""
-        mean, log_scale = (exact.polynomial(self._float64(name), t) for name in ("z_mean", "z_log_scale"))
+        mean, log_scale = (self._polynomial(self._float64(name), t) for name in ("z_mean", "z_log_scale"))
         return mean, bounded(log_scale)
 
     def features(self, z: np.ndarray, t: float) -> np.ndarray:
         """What z tells, float32 (4 h, 4 w, width), of quantized z (h, w, Z)."""
-        x = self._convolve("hyper1", exact.signed_log(z), exact.polynomial(self._float64("rate1"), t))
+        x = self._convolve("hyper1", exact.signed_log(z), self._polynomial(self._float64("rate1"), t))
         x = _shuffle(self._convolve("hyper2", x))
         return _shuffle(self._convolve("hyper4", self._convolve("hyper3", x)))
 
@@ -187,7 +194,7 @@ class EntropyModel:
         canvas: the latents that are known; only what earlier steps coded is read.
         """
         x, mean = self._layer(f"from_features.{step.number}", features), 0
-        x += exact.polynomial(self._float64(f"rate2.{step.number}"), t)
+        x += self._polynomial(self._float64(f"rate2.{step.number}"), t)
         if step.sources:
             x += self._layer(f"from_known.{step.number - 1}", canvas.logs_around(step.sources, positions))
             if step.slice == 0:
@@ -198,15 +205,18 @@ class EntropyModel:
         inner = exact.activate(self._layer(f"residual1.{step.slice}", x))
         x = exact.activate(x + self._layer(f"residual2.{step.slice}", inner))
         shift, log_scale = np.split(self._layer(f"last.{step.slice}", x), 2, 1)
-        spread = exact.polynomial(self._slice_of("spread", step.slice), t)
+        spread = self._polynomial(self._slice_of("spread", step.slice), t)
         mean = exact.settle(mean + shift * exact.power_of_two(spread))
         return mean, exact.settle(bounded(log_scale + spread))
 
 
-def in_quarters(log_step):
-    """log2 of quantization steps, a NumPy array or a tensor, brought to the grid and range of the format."""
-    rounded = (log_step * LOG_STEPS_PER_OCTAVE).round() / LOG_STEPS_PER_OCTAVE
-    return rounded.clip(-MOST_LOG_STEP, MOST_LOG_STEP)
+def in_quarters(of_table, finer):
+    """log2 of quantization steps on the grid of the format; both NumPy arrays, or tensors, that broadcast.
+
+    of_table: what a table says, brought to its range here; finer: by how much they are smaller
+    """
+    log_step = of_table.clip(-MOST_LOG_STEP, MOST_LOG_STEP) - finer
+    return (log_step * LOG_STEPS_PER_OCTAVE).round() / LOG_STEPS_PER_OCTAVE
 
 
 def bounded(log_scale: np.ndarray) -> np.ndarray:

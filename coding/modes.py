@@ -2,8 +2,10 @@
 
 The rate t says how fine the quantization is: the step is 2^-t, so that one more of t halves it. A file's
 header holds the number of its rate. Hard and soft mode have one rate, t = 0, whose number is B. The last
-numbers of variable mode have the rate of the last one before them, and a detail layer whose quantization
-becomes finer. Light: `decode.py --info` needs this table and no packages.
+numbers of variable mode are beyond the rates that its networks are trained for. They have the rate of the
+last one before them, and a detail layer whose quantization becomes finer. In the tune for the eye the first
+of them have finer latents instead, which the networks take as those of their last rate, and the detail layer
+comes later. Light: `decode.py --info` needs this table and no packages.
 """
 
 import dataclasses
@@ -12,6 +14,9 @@ RATES_PER_HALVING = 64  # numbers from one step to the step half as large
 # What an encoder makes the most of. All components of the first one's latents have the quantization step 1.
 TUNES = ("psnr", "eye")
 FIRST_STEP, STEPS_PER_HALVING = 16.0, 18  # of the detail layer: its coarsest step, in levels
+# In the tune for the eye: how many numbers have finer latents before the layer, and by how much.
+FINER, FINER_PER_HALVING, EYE_STEPS_PER_HALVING = 16, 16, 9
+HIGHEST_RATE = 2.0  # that networks are trained for
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +31,7 @@ class Mode:
     numbers: all numbers, coarsest first; lowest_rate: t of the first.
     folder: of the shipped models, in models/.
     tunes: of TUNES, those that the shipped encoders are for, all with one decoder; tune: the default.
-    detailed: the last of the numbers, which have a detail layer.
+    detailed: the last of the numbers, which are beyond the rates of the networks.
     """
 
     name: str
@@ -43,7 +48,7 @@ class Mode:
 
     @property
     def undetailed(self) -> range:
-        """The numbers without detail layer, each of which has a rate of its own."""
+        """The numbers of the rates that the networks are trained for."""
         return range(self.numbers.start, self.numbers.stop - len(self.detailed))
 
     @property
@@ -54,6 +59,11 @@ class Mode:
     def rate(self, number):
         """The rate t, a multiple of 1/64, of one of the numbers `undetailed`, or of a tensor of them."""
         return self.lowest_rate + (number - self.numbers.start) / RATES_PER_HALVING
+
+    def without_detail(self, tune: str) -> range:
+        """The numbers that have no detail layer in a tune, each of which has a rate of its own."""
+        finer = FINER if self.detailed and tune == "eye" else 0
+        return range(self.numbers.start, self.undetailed.stop + finer)
 
     def number(self, quality: float) -> int:
         """The number of the rate for a quality of 1 to 10, which may be a fraction."""
@@ -111,12 +121,16 @@ class Setting:
 
     @property
     def t(self) -> float:
-        """The rate."""
-        return self.mode.rate(min(self.number, self.mode.undetailed[-1]))
+        """The rate, which may be above HIGHEST_RATE: latents are finer then, and all else is as there."""
+        last = self.mode.undetailed[-1]
+        finer = min(self.number, self.mode.without_detail(self.tune)[-1]) - last
+        return self.mode.rate(min(self.number, last)) + max(0, finer) / FINER_PER_HALVING
 
     @property
     def step(self) -> float | None:
         """The quantization step of the detail layer, in levels, or None where there is none."""
-        if self.number not in self.mode.detailed:
+        first = self.mode.without_detail(self.tune).stop
+        if self.number < first or not self.mode.detailed:
             return None
-        return FIRST_STEP * 2 ** ((self.mode.detailed.start - self.number) / STEPS_PER_HALVING)
+        per_halving = EYE_STEPS_PER_HALVING if self.tune == "eye" else STEPS_PER_HALVING
+        return FIRST_STEP * 2 ** ((first - self.number) / per_halving)

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from coding import order, tiles
 from coding.container import Metadata
 from coding.latents import LARGEST, Latents
+from coding.modes import HIGHEST_RATE
 from coding.order import HYPER_STRIDE
 from coding.tiles import STRIDE, TILE
 from engines.model_file import ModelError
@@ -76,7 +77,7 @@ def analyse(
     z = np.empty((*hyper_shape, encoder.config.entropy_widths[0]), np.float32)
     for part in tiles.split(rows, shape, tiles.ANALYSIS_HALO, tile):
         pixels = picture.window(*tiles.in_pixels(part.window))
-        outputs = encoder.transform(tiles.to_input(pixels) / np.float32(255), t)
+        outputs = encoder.transform(tiles.to_input(pixels) / np.float32(255), min(t, HIGHEST_RATE))
         y_part, z_part = map(tiles.from_output, outputs)
         if not all((np.abs(array) <= LARGEST).all() for array in (y_part, z_part)):
             raise ModelError("the encoder makes latents that cannot be coded")
@@ -101,7 +102,7 @@ def synthesise(
     """
     rgb = np.empty(((rows.stop - rows.start) * STRIDE, y.shape[1] * STRIDE, 3), np.uint8)
     for part in tiles.split(rows, y.shape[:2], tiles.SYNTHESIS_HALO, tile):
-        (x,) = decoder.transform(tiles.to_input(y[part.window]), t)
+        (x,) = decoder.transform(tiles.to_input(y[part.window]), min(t, HIGHEST_RATE))
         x = tiles.from_output(x)[tiles.in_pixels(part.tile_in_window)]
         if gray:
             x = x.mean(2, keepdims=True)

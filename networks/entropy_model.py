@@ -24,7 +24,7 @@ import quantize
 from coding import order
 from coding.config import ModelConfig
 from coding.entropy_model import HIGHEST_LOG_SCALE, LOWEST_LOG_SCALE
-from coding.modes import TUNES
+from coding.modes import HIGHEST_RATE, TUNES
 from networks import relaxed, walk
 from networks.dealing import Dealer
 
@@ -85,8 +85,9 @@ class EntropyModel(nn.Module):
         """log2 of the quantization step of each component, (N, K), of a tune, in quarters."""
         if tune == TUNES[0]:
             return t.new_zeros(len(t), sum(self.slices))
-        table = self.log_step.get_buffer(tune)
-        return coding.entropy_model.in_quarters(relaxed.polynomial(table, t)[:, :, 0, 0])
+        of_table = _polynomial(self.log_step.get_buffer(tune), t)[:, :, 0, 0]
+        finer = (t - HIGHEST_RATE).clamp_min(0)[:, None]
+        return coding.entropy_model.in_quarters(of_table, finer)
 
     @staticmethod
     def in_steps(log_scale: torch.Tensor, log_step: torch.Tensor) -> torch.Tensor:
@@ -99,7 +100,7 @@ class EntropyModel(nn.Module):
 
     def features(self, z: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         """What z tells, (N, width, 4 h, 4 w), of quantized z (N, Z, h, w)."""
-        x = relaxed.activate(self.hyper1(relaxed.signed_log(z)) + relaxed.polynomial(self.rate1, t))
+        x = relaxed.activate(self.hyper1(relaxed.signed_log(z)) + _polynomial(self.rate1, t))
         x = relaxed.activate(F.pixel_shuffle(self.hyper2(x), 2))
         x = relaxed.activate(self.hyper3(x))
         return relaxed.activate(F.pixel_shuffle(self.hyper4(x), 2))
@@ -186,9 +187,14 @@ class _Tables(nn.Module):
             self.register_buffer(tune, torch.zeros(3, channels))
 
 
+def _polynomial(coefficients, t):
+    """`relaxed.polynomial` at rates that the networks know."""
+    return relaxed.polynomial(coefficients, t.clamp_max(HIGHEST_RATE))
+
+
 def _row(coefficients, t):
-    """`relaxed.polynomial` for positions in rows, (N, 1, C)."""
-    return relaxed.polynomial(coefficients, t)[:, None, :, 0, 0]
+    """`_polynomial` for positions in rows, (N, 1, C)."""
+    return _polynomial(coefficients, t)[:, None, :, 0, 0]
 
 
 def _bounded(log_scale):

@@ -10,6 +10,7 @@ import torch
 import quantize
 from coding import tiles
 from coding.latents import LARGEST
+from coding.modes import HIGHEST_RATE
 from networks import descent, errors, walk
 from networks.dealing import Dealer
 from networks.entropy_model import network_of
@@ -33,6 +34,7 @@ class Cost:
         self.policies = quantize.policies(config.mode.latents, config.B)
         self.limits = torch.from_numpy(np.minimum(encoder.coder.kind.limits, LARGEST)).float().to(self.device)
         self.t = torch.tensor([t], device=self.device)
+        self.trained_t = self.t.clamp_max(HIGHEST_RATE)  # that the networks know
         network = network_of(encoder.coder.entropy_model, config)
         self.entropy_model = network.requires_grad_(False).to(self.device)
         delta = torch.exp2(self.entropy_model.log_steps(self.tune, self.t))
@@ -126,12 +128,12 @@ class Window:
         """
         # Gradients need few digits.
         with torch.autocast(latents.device.type, torch.bfloat16, enabled=has_bfloat16(self.cost.device)):
-            pixels = self.cost.synthesis(latents, self.cost.t)
+            pixels = self.cost.synthesis(latents, self.cost.trained_t)
         return self._distortion_of(pixels)
 
     def shown_distortion(self, latents: torch.Tensor) -> torch.Tensor:
         """The same of pixels as they are shown."""
-        return self._distortion_of((self.cost.synthesis(latents, self.cost.t) * 255).round() / 255)
+        return self._distortion_of((self.cost.synthesis(latents, self.cost.trained_t) * 255).round() / 255)
 
     def _distortion_of(self, pixels):
         if self.cost.gray:

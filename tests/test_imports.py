@@ -42,6 +42,7 @@ RUNNABLE = {
     "evaluation/sheet.py",
     "training/campaign.py",
     "training/profile.py",
+    "training/steps.py",
     "training/trials.py",
 }  # with `python3 -m`
 FILES = sorted(

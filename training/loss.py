@@ -10,7 +10,7 @@ from torch import nn
 
 import quantize
 from coding.config import ModelConfig
-from coding.modes import TUNES, Mode
+from coding.modes import HIGHEST_RATE, TUNES, Mode
 from model import AnalysisTransform, SynthesisTransform
 from networks import errors
 from networks.entropy_model import EntropyModel, untrained
@@ -79,7 +79,8 @@ class RateDistortion(nn.Module):
         def rounding(distance, mean, log_scale):
             return quantize.straight_through(policies.round(distance, mean, log_scale), distance)
 
-        unclipped = self.analysis(x, t)  # (N, K, H/16, W/16)
+        trained = t.clamp_max(HIGHEST_RATE)
+        unclipped = self.analysis(x, trained)  # (N, K, H/16, W/16)
         with torch.autocast(x.device.type, enabled=False):  # bfloat16 does not hold the integers of a latent
             y = self.analysis.clip(unclipped)
             z = self.analysis.hyper_latents(y)
@@ -89,7 +90,7 @@ class RateDistortion(nn.Module):
         if self.part == "entropy":
             # The entropy model changes what latents cost, and hardly what they are.
             quantized = quantized.detach()
-        decoded = self.synthesis(quantized, t)
+        decoded = self.synthesis(quantized, trained)
         if not noise:
             decoded = decoded.clamp(0, 1)
         return (bits_z + bits_y) / x[0, 0].numel(), self.error(decoded, x), clipped

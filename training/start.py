@@ -60,10 +60,12 @@ def from_pair(settings: Settings, pixels: torch.Tensor) -> Networks:
     raise UserError(f"{settings.start_from} holds a model for --quantize_mode={found}{why}")
 
 
-def networks_of_pair(folder: str) -> tuple[Networks, float]:
-    """The networks of the trained pair in a folder, and the lambda of its training; raises
-    model_file.ModelError."""
-    encoder = Encoder.load(os.path.join(folder, "encoder.model"), engine="torch")
+def networks_of_pair(folder: str, encoder_name: str = "encoder.model") -> tuple[Networks, float]:
+    """The networks of the trained pair in a folder, and the lambda of its training.
+
+    encoder_name: the encoder's file; raises model_file.ModelError
+    """
+    encoder = Encoder.load(os.path.join(folder, encoder_name), engine="torch")
     decoder = Decoder.load(os.path.join(folder, "decoder.model"), engine="torch")
     entropy_model = network_of(encoder.coder.entropy_model, encoder.config)
     return Networks(encoder.transform.module, decoder.transform.module, entropy_model), encoder.lambda_

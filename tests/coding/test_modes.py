@@ -23,6 +23,12 @@ def test_the_finest_qualities_have_one_rate_and_finer_and_finer_detail():
     assert [Setting(mode, number).step for number in (209, 227)] == [16, 8]
 
 
+def test_in_the_tune_for_the_eye_latents_become_finer_before_there_is_detail():
+    settings = [Setting(MODES["variable"], number, "eye") for number in (0, 208, 209, 224, 225, 234, 240)]
+    assert [setting.t for setting in settings] == [-1.25, 2, 2 + 1 / 16, 3, 3, 3, 3]
+    assert [setting.step for setting in settings[:6]] == [None] * 4 + [16, 8]
+
+
 def test_no_two_modes_have_one_number_or_folder():
     for field in "code", "folder":
         assert len({getattr(mode, field) for mode in MODES.values()}) == len(MODES)

@@ -13,7 +13,7 @@ import codec
 import quantize
 from coding import container, tiles
 from coding.latents import IntegerLatents, Latents
-from conftest import ROOT, analyse, build_pair, distance_for_eye, picture_of, psnr, synthesise
+from conftest import ROOT, analyse, build_pair, distance_for_eye, picture_of, psnr, synthesise, tuned
 from engines import shipped
 from engines.model_file import ModelError
 from engines.pair import Decoder, Encoder
@@ -140,13 +140,13 @@ def window_of(rgb, encoder, tile=None):
 
 
 def test_it_starts_from_what_would_be_coded(fixed_pair, variable_pair, photo):
-    for encoder in fixed_pair[0], variable_pair[0]:
+    for encoder in fixed_pair[0], variable_pair[0], tuned(variable_pair[0], "eye"):
         latents, (_, hyper, symbols) = analyse(photo, encoder), window_of(photo, encoder)
         y, z = (torch.from_numpy(tiles.to_input(part)) for part in (latents.y, latents.z))
         policies = quantize.policies(encoder.config.mode.latents, encoder.config.B)
         network = network_of(encoder.coder.entropy_model, encoder.config)
         with torch.no_grad():
-            bits_z, bits, coded = network.quantize(y, z, torch.zeros(1), policies.round)
+            bits_z, bits, coded = network.quantize(y, z, torch.zeros(1), policies.round, tune=encoder.tune)
             walked = symbols._walked(symbols.start)
         assert torch.equal(symbols.start, symbols.start.round())
         assert torch.allclose(walked.latents, coded, atol=1e-4)
