@@ -4,9 +4,9 @@
 
 Where an error counts s times as much, the step is best sqrt(s) times as fine: then a bit less anywhere costs
 the same. So the sensitivity of each class of coefficients is measured, the gradient of the loss along the
-error over the error's square, and the table follows it. It changes the error, so this is done ROUNDS times.
-At last all steps are moved together until the loss is what it is without table and mix: a quality keeps its
-loss, in fewer bytes. Prints `log_factors` and `decay` to be put there.
+error over the error's square, and the table follows it. That changes the error, so this is done ROUNDS times.
+At last all steps are moved together until the loss is that of the tune for PSNR: a quality keeps its loss, in
+fewer bytes. Prints `log_factors` and `decay`, to be put there.
 """
 
 import argparse
@@ -36,6 +36,7 @@ NUMBERS = MODE.detailed[8], MODE.detailed[24]  # of the rates that are learned f
 SIDE, LIMIT = 256, 400  # pixels of a crop; files to read
 ROUNDS = 3
 PRIOR = 50  # coefficients of a context, as many as what is usual counts for
+MOVES = range(-16, 17)  # eighths of an octave that all steps may be moved by
 MOST = 250  # of decay
 LEAST = 1e-6  # of a sensitivity, as a share of the largest
 
@@ -52,6 +53,10 @@ class Sample:
         coefficients, steps = detail.transform(self.lacking, tune), detail.steps(step, tune, 3)
         integers = detail.quantize(coefficients, steps)
         return integers, integers * steps - coefficients
+
+    def added(self, error: np.ndarray, tune: Tune) -> torch.Tensor:
+        """What the coefficients with their errors add to the pixels (H, W, 3)."""
+        return torch.from_numpy(detail.invert(error, tune) + self.lacking)
 
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # as in errors.BY_TUNE
@@ -96,10 +101,10 @@ def learn(samples: list[Sample], steps: list[float], start: Tune, loss: Loss) ->
     wanted = mean_log_loss(samples, steps, detail.TUNES["psnr"], loss)
 
     def loss_at(eighths):
-        return mean_log_loss(samples, steps, with_logs(start, logs + eighths / 8), loss)
+        return mean_log_loss(samples, steps, with_logs(start, logs + eighths / detail.STEPS_PER_OCTAVE), loss)
 
-    eighths = bisect.bisect_right(range(-16, 17), wanted, key=loss_at) - 17
-    tune = with_logs(start, logs + eighths / 8)
+    eighths = bisect.bisect_right(MOVES, wanted, key=loss_at) + MOVES.start - 1
+    tune = with_logs(start, logs + eighths / detail.STEPS_PER_OCTAVE)
     return dataclasses.replace(tune, decay=decays(samples, steps, tune))
 
 
@@ -113,31 +118,28 @@ def sensitivities(samples: list[Sample], steps: list[float], tune: Tune, loss: L
     along, squares = np.zeros((2, 3, detail.SIDE, detail.SIDE))
     for sample, step in itertools.product(samples, steps):
         _, error = sample.quantized(step, tune)
-        added = torch.tensor(detail.invert(error, tune) + sample.lacking, requires_grad=True)
+        added = sample.added(error, tune).requires_grad_()
         log_loss_of(sample, added, loss).backward()
         gradient = detail.gradient(added.grad.numpy(), tune)
         along += (gradient * error).sum((1, 2))
         squares += np.square(error / step).sum((1, 2))  # finer steps weigh alike
-    along, squares = (of_classes(sums, tune) for sums in (along, squares))
+    along, squares = map(of_classes, (along, squares))
     return np.maximum(along, LEAST * along.max()) / np.maximum(squares, LEAST)
 
 
-def of_classes(sums: np.ndarray, tune: Tune) -> np.ndarray:
+def of_classes(sums: np.ndarray) -> np.ndarray:
     """Sums (3, 16, 16) of coefficients as those of the classes that have steps of their own, (3, 8)."""
-    count = len(tune.log_factors[0])
-    return np.stack([np.bincount(detail.step_classes().ravel(), its.ravel(), count) for its in sums])
+    return np.stack([np.bincount(detail.step_classes().ravel(), its.ravel()) for its in sums])
 
 
 def mean_log_loss(samples: list[Sample], steps: list[float], tune: Tune, loss: Loss) -> float:
     """The mean logarithm of the loss of decoded samples."""
-    with torch.no_grad():
-        return np.mean(
-            [
-                log_loss_of(sample, torch.tensor(detail.invert(error, tune) + sample.lacking), loss).item()
-                for sample, step in itertools.product(samples, steps)
-                for _, error in [sample.quantized(step, tune)]
-            ]
-        )
+    logs = []
+    for sample, step in itertools.product(samples, steps):
+        _, error = sample.quantized(step, tune)
+        with torch.no_grad():
+            logs.append(log_loss_of(sample, sample.added(error, tune), loss).item())
+    return np.mean(logs)
 
 
 def log_loss_of(sample: Sample, added: torch.Tensor, loss: Loss) -> torch.Tensor:

@@ -1,6 +1,7 @@
 """training.trials, training.profile and training.detail_steps as a user runs them."""
 
 import re
+import shutil
 import subprocess
 import sys
 
@@ -68,7 +69,9 @@ def test_the_profile_names_the_parts_of_a_step():
 def test_tables_of_the_detail_layer_are_printed_as_code(tmp_path):
     noise = np.random.default_rng(0).integers(0, 256, (260, 280, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / "a.png")
-    encoder = golden_model("variable", "encoder")
+    for kind in "encoder", "decoder":
+        shutil.copy(golden_model("variable", kind), tmp_path / f"{kind}.model")
+    encoder = tmp_path / "encoder.model"
     result = call("training.detail_steps", tmp_path, "--crops=1", "--encoder_path", encoder)
     assert result.returncode == 0, result.stderr
     tables = eval(f"dict({result.stdout})")
