@@ -223,7 +223,7 @@ def _detail(picture, setting, encoder, payload):
     shape = tiled.shape_of(picture.metadata)
     stripes = (latents.y for latents in encoder.coder.decode(payload, shape, setting.t))
     pixels = tiled.pixel_stripes(stripes, picture.metadata, setting.t, encoder.decoder)
-    return detail.encode(tiled.lacking(picture, pixels), setting.step)
+    return detail.encode(tiled.lacking(picture, pixels), setting.step, detail.TUNES[setting.tune])
 
 
 def _with_detail(parts, encoded):
@@ -231,7 +231,8 @@ def _with_detail(parts, encoded):
     rows, columns = tiled.shape_of(encoded.metadata)
     channels = 1 if encoded.metadata.gray else 3
     shapes = [((s.stop - s.start) * STRIDE, columns * STRIDE, channels) for s in order.stripes(rows, columns)]
-    details = detail.decode(encoded.detail, shapes, encoded.setting.step)
+    setting = encoded.setting
+    details = detail.decode(encoded.detail, shapes, setting.step, detail.TUNES[setting.tune])
     for part, lacking in zip(parts, details, strict=True):
         yield np.rint(part + lacking).clip(0, 255).astype(np.uint8)
 

@@ -1,13 +1,16 @@
 """The detail layer: what decoded pixels lack of the picture, for qualities that the transforms do not reach.
 
-The differences of the three colours are made uncorrelated, transformed by a DCT of 16x16 blocks, and divided
-by the quantization step. Coefficients are coded channel by channel and diagonal by diagonal, from low
-frequencies to high ones, a diagonal of all blocks of a stripe together. How large known ones nearby are
-chooses the adaptive model: those in the block at lower frequencies, there in the four blocks around, and at
-the same frequency in other channels. All of this is integers, and part of the format.
+The differences of the three colours are mixed to channels, transformed by a DCT of 16x16 blocks, and divided
+by the quantization step, which a tune makes coarser where errors count less. Coefficients are coded channel
+by channel and diagonal by diagonal, from low frequencies to high ones, a diagonal of all blocks of a stripe
+together. How large known ones nearby are chooses the adaptive model: those in the block at lower frequencies,
+there in the four blocks around, and at the same frequency in other channels. All of this is integers, and
+part of the format.
 """
 
+import dataclasses
 import functools
+import itertools
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -17,39 +20,91 @@ from coding.tiles import STRIDE as SIDE
 
 DEAD_ZONE = 0.2  # by how much thresholds are moved outwards, in steps; no part of the format
 LARGEST = 2**14  # magnitude of a coefficient
-MIX = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]])  # of R, G, B; orthonormal
-
 NEARBY = np.array([1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128])  # sums that classes begin at, after 0
 DIAGONALS_OF_CLASS, CLASSES_OF_DIAGONALS = 4, 8
-# Of 256: how much less probable the next larger magnitude is at the start, in each class of NEARBY.
-DECAY = (2, 14, 22, 34, 44, 58, 76, 94, 116, 140, 160, 182, 198, 216)
 REACH = 64  # magnitudes that adaptive models may know
+STEPS_PER_OCTAVE, DIAGONALS_OF_STEP, LAST_STEP = 8, 2, 7  # of Tune.log_factors
 
 
-def encode(stripes: Iterable[np.ndarray], step: float) -> bytes:
+@dataclasses.dataclass(frozen=True)
+class Tune:
+    """What differs between tunes.
+
+    colours: integers (3, 3), what each channel adds to R, G and B, before it is brought to length 1.
+    log_factors: integers (3, 8), of the steps of each channel in eighths of an octave, of every two diagonals
+    from low frequencies to high ones, the last for all others too.
+    decay: of 256, how much less probable the next larger magnitude is at the start: (16, 14), for the classes
+    of channel and frequency, and of NEARBY.
+    """
+
+    colours: tuple[tuple[int, ...], ...]
+    log_factors: tuple[tuple[int, ...], ...]
+    decay: tuple[tuple[int, ...], ...]
+
+
+TUNES = {
+    # Makes natural differences uncorrelated; orthonormal, so that the squared error is that of coefficients.
+    "psnr": Tune(
+        colours=((1, 1, 1), (1, 0, -1), (1, -2, 1)),
+        log_factors=((0,) * 8,) * 3,
+        decay=((2, 14, 22, 34, 44, 58, 76, 94, 116, 140, 160, 182, 198, 216),) * 2 * CLASSES_OF_DIAGONALS,
+    ),
+    # Two channels add nothing to 2 R + 3 G + B, which is near to what the eye takes for the brightness.
+    # `python3 -m training.detail_steps` prints the tables.
+    "eye": Tune(
+        colours=((1, 1, 1), (1, 0, -2), (6, -5, 3)),
+        log_factors=(
+            (-9, -6, -3, 0, 1, 1, 2, 2),
+            (-6, 2, 4, 4, 5, 5, 5, 5),
+            (-8, -1, 2, 3, 4, 4, 4, 5),
+        ),
+        decay=(
+            (105, 51, 57, 64, 69, 78, 91, 98, 99, 101, 156, 182, 198, 216),
+            (10, 18, 23, 31, 38, 48, 58, 65, 74, 82, 160, 182, 198, 216),
+            (6, 13, 21, 28, 37, 43, 48, 52, 73, 140, 160, 182, 198, 216),
+            (3, 10, 18, 26, 34, 39, 43, 46, 82, 138, 160, 182, 198, 216),
+            (3, 9, 18, 27, 36, 43, 51, 65, 103, 141, 161, 182, 198, 216),
+            (2, 8, 17, 27, 37, 47, 59, 79, 106, 130, 161, 182, 198, 216),
+            (1, 6, 14, 27, 38, 54, 74, 99, 127, 149, 170, 183, 199, 216),
+            (1, 3, 8, 18, 28, 42, 61, 83, 110, 131, 150, 176, 197, 216),
+            (29, 19, 18, 37, 30, 47, 59, 70, 80, 90, 127, 179, 198, 216),
+            (1, 5, 9, 8, 18, 27, 40, 56, 80, 112, 160, 182, 198, 216),
+            (1, 3, 7, 3, 16, 24, 43, 65, 96, 131, 162, 183, 196, 216),
+            (1, 2, 6, 1, 14, 18, 42, 66, 101, 131, 160, 179, 198, 216),
+            (1, 1, 5, 1, 12, 8, 30, 59, 104, 133, 161, 182, 198, 216),
+            (1, 1, 5, 1, 10, 2, 13, 41, 109, 139, 161, 182, 198, 216),
+            (1, 1, 4, 1, 12, 1, 2, 6, 30, 71, 157, 182, 198, 216),
+            (1, 5, 12, 1, 31, 1, 5, 12, 75, 124, 160, 182, 198, 216),
+        ),
+    ),
+}
+
+
+def encode(stripes: Iterable[np.ndarray], step: float, tune: Tune) -> bytes:
     """The code of what is lacking, in levels, stripe by stripe.
 
     stripes: each (16 h, 16 w, 3), or (16 h, 16 w, 1) of a gray picture
-    step: of quantization, in levels
+    step: of quantization, in levels, before the tune's factors
     """
-    writer = entropy.Writer(_bank())
+    writer = entropy.Writer(_bank(tune.decay))
     for lacking in stripes:
-        scaled = _transform(lacking) / np.float32(step)
-        quantized = np.sign(scaled) * np.floor(np.abs(scaled) + np.float32(0.5 - DEAD_ZONE))
-        known = _Known(*quantized.shape[:3])
-        for channel, (us, vs) in known.order():
-            integers = quantized[channel, :, :, us, vs]  # (n, h, w)
-            writer.write(integers.ravel(), known.contexts(channel, us, vs))
-            known.put(channel, us, vs, integers)
+        quantized = quantize(transform(lacking, tune), steps(step, tune, lacking.shape[2]))
+        for integers, contexts in in_contexts(quantized):
+            writer.write(integers, contexts)
     return writer.close()
 
 
-def decode(content: bytes, shapes: Iterable[tuple[int, int, int]], step: float) -> Iterator[np.ndarray]:
+def decode(
+    content: bytes,
+    shapes: Iterable[tuple[int, int, int]],
+    step: float,
+    tune: Tune,
+) -> Iterator[np.ndarray]:
     """What is lacking, float32, of each stripe of some shapes (16 h, 16 w, C).
 
     Raises entropy.PayloadError for a damaged code.
     """
-    reader = entropy.Reader(content, _bank())
+    reader = entropy.Reader(content, _bank(tune.decay))
     for rows, columns, channels in shapes:
         known = _Known(channels, rows // SIDE, columns // SIDE)
         quantized = np.empty((channels, rows // SIDE, columns // SIDE, SIDE, SIDE), np.float32)
@@ -60,8 +115,17 @@ def decode(content: bytes, shapes: Iterable[tuple[int, int, int]], step: float) 
             integers = integers.reshape(len(us), *quantized.shape[1:3])
             quantized[channel, :, :, us, vs] = integers
             known.put(channel, us, vs, integers)
-        yield _invert(quantized * np.float32(step))
+        yield invert(quantized * steps(step, tune, channels), tune)
     reader.close()
+
+
+def in_contexts(quantized: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Integers (n,) of a stripe's quantized coefficients and their contexts (n,), as they are coded."""
+    known = _Known(*quantized.shape[:3])
+    for channel, (us, vs) in known.order():
+        integers = quantized[channel, :, :, us, vs]  # (n, h, w)
+        yield integers.ravel(), known.contexts(channel, us, vs)
+        known.put(channel, us, vs, integers)
 
 
 class _Known:
@@ -93,18 +157,57 @@ class _Known:
         nearby = 4 * beside[inner] + 2 * farther[inner] + around + 4 * others[inner]
         frequency = (us + vs) // DIAGONALS_OF_CLASS
         of_channel = (channel > 0) * CLASSES_OF_DIAGONALS + frequency
-        classes = of_channel[:, None, None] * len(DECAY) + np.searchsorted(NEARBY, nearby, "right")
+        classes = of_channel[:, None, None] * (len(NEARBY) + 1) + np.searchsorted(NEARBY, nearby, "right")
         return classes.ravel()
 
 
+def steps(step: float, tune: Tune, channels: int) -> np.ndarray:
+    """The quantization step of each coefficient, float32 (C, 1, 1, 16, 16), of `step` for all."""
+    logs = np.array(tune.log_factors[:channels])[:, step_classes()] / STEPS_PER_OCTAVE
+    return (step * 2.0**logs).astype(np.float32)[:, None, None]
+
+
+def step_classes() -> np.ndarray:
+    """Which of a channel's factors each coefficient has, int (16, 16)."""
+    u, v = np.mgrid[:SIDE, :SIDE]
+    return np.minimum((u + v) // DIAGONALS_OF_STEP, LAST_STEP)
+
+
+def quantize(coefficients: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """Integers, as floats, of coefficients in steps that are as of `steps`."""
+    scaled = coefficients / steps
+    return np.sign(scaled) * np.floor(np.abs(scaled) + np.float32(0.5 - DEAD_ZONE))
+
+
+def transform(lacking: np.ndarray, tune: Tune) -> np.ndarray:
+    """Coefficients, float32 (C, h, w, 16, 16), of differences (16 h, 16 w, C)."""
+    return _cosines_of(lacking, np.linalg.inv(_colours(tune, lacking.shape[2])))
+
+
+def invert(coefficients: np.ndarray, tune: Tune) -> np.ndarray:
+    """Differences of coefficients."""
+    channels, rows, columns = coefficients.shape[:3]
+    blocks = _cosines().T @ coefficients @ _cosines()
+    mixed = blocks.swapaxes(2, 3).reshape(channels, rows * SIDE, columns * SIDE)
+    return np.moveaxis(mixed, 0, 2) @ _colours(tune, channels).astype(np.float32)
+
+
+def gradient(of_differences: np.ndarray, tune: Tune) -> np.ndarray:
+    """The gradient of a loss by coefficients, from that by the differences (16 h, 16 w, C) they make."""
+    return _cosines_of(of_differences, _colours(tune, of_differences.shape[2]).T)
+
+
 @functools.cache
-def _bank():
+def _bank(decay):
     """The bank of all contexts, made of integers by single operations, so that it is the same everywhere."""
-    weights = []
-    for decay in DECAY:
-        shares = [(decay**k << 32) // 256**k for k in range(REACH + 1)]
-        weights.append((-REACH, np.array(shares[:0:-1] + shares)))
-    return entropy.Bank.from_weights(weights * (2 * CLASSES_OF_DIAGONALS))
+    return entropy.Bank.from_weights((-REACH, _weights(its)) for its in itertools.chain(*decay))
+
+
+@functools.cache
+def _weights(decay):
+    """Of the integers from -REACH to REACH."""
+    shares = [(decay**k << 32) // 256**k for k in range(REACH + 1)]
+    return np.array(shares[:0:-1] + shares)
 
 
 def _cosines():
@@ -115,22 +218,17 @@ def _cosines():
     return matrix.astype(np.float32)
 
 
-def _mix(channels):
-    """What makes so many channels uncorrelated, an orthonormal matrix."""
-    return MIX.astype(np.float32) if channels == 3 else np.ones((1, 1), np.float32)
+def _colours(tune, channels):
+    """What each of so many channels adds to each colour, (C, C), of length 1."""
+    if channels == 1:
+        return np.ones((1, 1))
+    colours = np.array(tune.colours)
+    return colours / np.sqrt(np.square(colours).sum(1, keepdims=True))
 
 
-def _transform(lacking):
-    """Coefficients, float32 (C, h, w, 16, 16), of differences (16 h, 16 w, C)."""
-    rows, columns, channels = lacking.shape
-    mixed = np.moveaxis(lacking.astype(np.float32) @ _mix(channels).T, 2, 0)
+def _cosines_of(pixels, matrix):
+    """The DCT, float32 (C, h, w, 16, 16), of blocks of pixels (16 h, 16 w, C) times a matrix."""
+    rows, columns, channels = pixels.shape
+    mixed = np.moveaxis(pixels.astype(np.float32) @ matrix.astype(np.float32), 2, 0)
     blocks = mixed.reshape(channels, rows // SIDE, SIDE, columns // SIDE, SIDE).swapaxes(2, 3)
     return _cosines() @ blocks @ _cosines().T
-
-
-def _invert(coefficients):
-    """Differences of coefficients."""
-    channels, rows, columns = coefficients.shape[:3]
-    blocks = _cosines().T @ coefficients @ _cosines()
-    mixed = blocks.swapaxes(2, 3).reshape(channels, rows * SIDE, columns * SIDE)
-    return np.moveaxis(mixed, 0, 2) @ _mix(channels)

@@ -41,6 +41,7 @@ RUNNABLE = {
     "evaluation/screenshots.py",
     "evaluation/sheet.py",
     "training/campaign.py",
+    "training/detail_steps.py",
     "training/profile.py",
     "training/steps.py",
     "training/trials.py",

@@ -13,5 +13,6 @@ export.py     trained weights to files
 log.py        what a run tells
 workers.py    the processes of torchrun, and signals
 
-Commands: campaign.py with stages.py and progress.py, the long training; trials.py; profile.py
+Commands: campaign.py with stages.py and progress.py, the long training; detail_steps.py, the tables of the
+detail layer; trials.py; profile.py
 """

@@ -1,15 +1,19 @@
-"""training.trials and training.profile as a user runs them."""
+"""training.trials, training.profile and training.detail_steps as a user runs them."""
 
 import re
+import shutil
 import subprocess
 import sys
 
 import graphs
+import numpy as np
 import pytest
 from calls import call
 from photos import write_photos
+from PIL import Image
 
-from conftest import ROOT
+from coding import detail
+from conftest import ROOT, golden_model
 
 SHARED = ["--quantize_mode", "soft"]
 SMALL = "init=random,crop=64,batch_size=2,steps=2"
@@ -60,3 +64,24 @@ def test_the_profile_names_the_parts_of_a_step():
     kinds = ("convolutions", "matrix products", "gathering of latents", "other operations")
     assert sum(numbers[kind] for kind in kinds) == pytest.approx(100, abs=2)
     assert numbers["operations"] > 100
+
+
+def test_tables_of_the_detail_layer_are_printed_as_code(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (260, 280, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a.png")
+    for kind in "encoder", "decoder":
+        shutil.copy(golden_model("variable", kind), tmp_path / f"{kind}.model")
+    encoder = tmp_path / "encoder.model"
+    result = call("training.detail_steps", tmp_path, "--crops=1", "--encoder_path", encoder)
+    assert result.returncode == 0, result.stderr
+    tables = eval(f"dict({result.stdout})")
+    assert {name: np.shape(table) for name, table in tables.items()} == {
+        name: np.shape(getattr(detail.TUNES["eye"], name)) for name in ("log_factors", "decay")
+    }
+
+
+def test_tables_of_the_detail_layer_need_photographs_and_an_encoder_of_variable_mode(tmp_path, photos):
+    result = call("training.detail_steps", photos)
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1) and "256 pixels" in result.stderr
+    result = call("training.detail_steps", photos, "--encoder_path", golden_model("soft", "encoder"))
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1) and "variable" in result.stderr
