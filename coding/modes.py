@@ -15,7 +15,7 @@ RATES_PER_HALVING = 64  # numbers from one step to the step half as large
 TUNES = ("psnr", "eye")
 FIRST_STEP, STEPS_PER_HALVING = 16.0, 18  # of the detail layer: its coarsest step, in levels
 # In the tune for the eye: how many numbers have finer latents before the layer, and by how much.
-FINER, FINER_PER_HALVING, EYE_STEPS_PER_HALVING = 16, 16, 9
+FINER, FINER_PER_HALVING, EYE_STEPS_PER_HALVING = 8, 16, 14
 HIGHEST_RATE = 2.0  # that networks are trained for
 
 

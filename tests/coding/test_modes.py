@@ -24,8 +24,8 @@ def test_the_finest_qualities_have_one_rate_and_finer_and_finer_detail():
 
 
 def test_in_the_tune_for_the_eye_latents_become_finer_before_there_is_detail():
-    settings = [Setting(MODES["variable"], number, "eye") for number in (0, 208, 209, 224, 225, 234, 240)]
-    assert [setting.t for setting in settings] == [-1.25, 2, 2 + 1 / 16, 3, 3, 3, 3]
+    settings = [Setting(MODES["variable"], number, "eye") for number in (0, 208, 209, 216, 217, 231, 240)]
+    assert [setting.t for setting in settings] == [-1.25, 2, 2 + 1 / 16, 2.5, 2.5, 2.5, 2.5]
     assert [setting.step for setting in settings[:6]] == [None] * 4 + [16, 8]
 
 

@@ -84,8 +84,9 @@ def test_coding_and_training_have_the_same_means_and_scales_at_every_step(coder,
         relaxed = walk.Walk(network, torch.from_numpy(tiles.to_input(z)), shape, torch.tensor([t]), "eye")
         for ours, theirs in zip(exact, relaxed, strict=True):
             assert np.array_equal(ours.positions, theirs.positions)
-            assert np.allclose(ours.mean, theirs.mean[0], rtol=0.03, atol=0.1)
-            assert np.allclose(ours.log_scale, theirs.log_scale[0], atol=0.1)
+            deviation = ours.delta * 2**ours.log_scale
+            assert (np.abs(ours.mean - theirs.mean[0].numpy()) < 0.05 * deviation).all()
+            assert np.allclose(ours.log_scale, theirs.log_scale[0], atol=0.05)
             assert np.allclose(ours.delta, theirs.delta[0, 0], rtol=1e-3)
             values = ours.latents(random.integers(-2, 3, ours.mean.shape).astype(np.float64))
             exact.put(ours, values)
