@@ -57,9 +57,9 @@ def parse_args() -> argparse.Namespace:
     add("--pair", required=True, help="folder of encoder.model, encoder_eye.model and decoder.model")
     add("--val", nargs="+", required=True, help="folders and tar files of images to learn from")
     add("--output_dir", default=os.path.join("runs", "steps"), help="default: runs/steps")
-    text = "of the error that is the distance for the eye, the rest is the squared error (default: 0.4)"
-    add("--share", type=float, default=0.4, help=text)
-    add("--iterations", type=int, default=160, help="default: 160")
+    text = "of the error that is the distance for the eye, the rest is the squared error (default: 0.6)"
+    add("--share", type=float, default=0.6, help=text)
+    add("--iterations", type=int, default=192, help="default: 192")
     add("--images", type=int, default=24, help="of --val, a crop of each (default: 24)")
     return parser.parse_args()
 
