@@ -3,8 +3,9 @@
     Image.open("photo.encoded").save("photo.png")
     Image.open("photo.jpg").save("photo.encoded", quality=4)
 
-Options of `save` are `quality`, `target_bpp`, `lossless` and `effort` of `codec.compress`; `quantize_mode`:
-"variable", "hard" or "soft"; and `tune`: "psnr" or "eye". Others are ignored, as all of Pillow's formats do.
+Options of `save` are `quality`, `target_bpp`, `target_ssimulacra2`, `lossless` and `effort` of
+`codec.compress`; `quantize_mode`: "variable", "hard" or "soft"; and `tune`: "psnr" or "eye". Others are
+ignored, as all of Pillow's formats do.
 """
 
 import functools
@@ -16,7 +17,7 @@ from coding.errors import UserError
 from coding.modes import MODES, TUNES
 
 FORMAT = "AUTOCOMPRESSOR"
-OPTIONS = ("quality", "target_bpp", "lossless", "effort")  # of codec.compress
+OPTIONS = ("quality", "target_bpp", "target_ssimulacra2", "lossless", "effort")  # of codec.compress
 
 
 class EncodedImageFile(ImageFile.ImageFile):

@@ -35,18 +35,24 @@ class Job:
 
 @dataclasses.dataclass
 class Outcome:
-    """A row of the summary: sizes in bytes; bpp in bits per pixel; warning, error: a line or nothing."""
+    """A row of the summary.
+
+    bytes_before, bytes_after: sizes; bpp: bits per pixel; ssimulacra2: the score, where it was a target
+    warning, error: a line or nothing
+    """
 
     name: str
     bytes_before: int
     bytes_after: int = 0
     bpp: float = 0.0
+    ssimulacra2: float | None = None
     seconds: float = 0.0
     warning: str = ""
     error: str = ""
 
 
-Work = Callable[[str, str], float]  # makes the target of the source; returns its bits per pixel
+# Makes the target of the source; returns its bits per pixel, and its score or None.
+Work = Callable[[str, str], tuple[float, float | None]]
 
 
 def is_many(path: str) -> bool:
@@ -280,7 +286,8 @@ def _do(work, job):
     outcome, began = Outcome(job.name, _size(job.source)), time.perf_counter()
     try:
         with cli.told() as lines:
-            outcome.bpp = round(work(job.source, job.target), 4)
+            bpp, score = work(job.source, job.target)
+        outcome.bpp, outcome.ssimulacra2 = round(bpp, 4), None if score is None else round(score, 2)
         outcome.warning = cli.told_of(job.source, lines)
         outcome.bytes_after = os.path.getsize(job.target)
     except Exception as error:  # of one file; the others go on

@@ -49,6 +49,7 @@ def main():
         "tune",
         "quality",
         "target_bpp",
+        "target_ssimulacra2",
         "lossless",
         "device",
     )

@@ -23,6 +23,7 @@ PIPE = "-"  # in the place of a path
 STDOUT = (PIPE, "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 ENGINES = ("auto", "onnx", "torch")
 DEVICES = ("auto", "cpu", "cuda")
+RATE_IS_FIXED = "--quality, --target_bpp and --target_ssimulacra2 need --quantize_mode=variable"
 DEVICE_HELP = "where the networks run (default: auto, a GPU if there is one)"
 
 
@@ -159,7 +160,8 @@ def add_common_options(add: Callable) -> None:
     add("--quiet", action="store_true", help="print nothing on success")
     add("--jobs", type=positive, default=1, metavar="N", help="of a folder: processes (default: 1)")
     add("--overwrite", action="store_true", help="of a folder: make files anew that are there already")
-    add("--summary", metavar="CSV", help="of a folder: write sizes, bpp, seconds and error of each file")
+    summary = "of a folder: write sizes, bpp, score if it is a target, seconds and error of each file"
+    add("--summary", metavar="CSV", help=summary)
 
 
 def add_rate_options(add: Callable) -> None:
@@ -168,14 +170,24 @@ def add_rate_options(add: Callable) -> None:
     add("--quality", type=_quality, metavar="Q", help=quality)
     target = "bits per pixel of the whole file that variable mode comes near to, before --effort"
     add("--target_bpp", type=_target, metavar="X", help=target)
+    score = (
+        "score of the decoded picture, from 0 to 100, that variable mode comes near to, before --effort, by "
+        "four codings at most; needs PyTorch, and decoder.model beside"
+    )
+    add("--target_ssimulacra2", type=_score, metavar="S", help=score)
     add("--lossless", action="store_true", help="keep the colours, in 8 bits, exactly")
+
+
+def asks_for_rate(args: argparse.Namespace) -> bool:
+    """Whether one of the options is given that only variable mode has."""
+    return (args.quality, args.target_bpp, args.target_ssimulacra2) != (None, None, None)
 
 
 def check_mode(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """End with a usage error where --quantize_mode has no such rate or no model for --tune."""
     mode = MODES[args.quantize_mode]
-    if mode.is_fixed and not (args.quality is None and args.target_bpp is None):
-        parser.error("--quality and --target_bpp need --quantize_mode=variable")
+    if mode.is_fixed and asks_for_rate(args):
+        parser.error(RATE_IS_FIXED)
     if args.tune not in (None, *mode.tunes):
         parser.error(f"there is no model of --quantize_mode={mode.name} for --tune={args.tune}")
 
@@ -206,6 +218,13 @@ def _target(text):
     number = _number(text)
     if not 0 < number < math.inf:
         raise argparse.ArgumentTypeError("must be positive")
+    return number
+
+
+def _score(text):
+    number = _number(text)
+    if not 0 <= number <= 100:
+        raise argparse.ArgumentTypeError("must be from 0 to 100")
     return number
 
 

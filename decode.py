@@ -67,7 +67,7 @@ def decoder_for(encoded, args):
 
 
 def decode(args, source, target, progress=False):
-    """Restore an image from a `.encoded` file; returns the bits per pixel of this."""
+    """Restore an image from a `.encoded` file; returns the bits per pixel of this, and None for a score."""
     with cli.about(source):
         data = cli.read(source)
         encoded = container.unpack(data)
@@ -96,7 +96,7 @@ def decode(args, source, target, progress=False):
         again = "; its format compresses once more" if is_lossy else ""
         size = f"{image.width}x{image.height}"
         cli.tell(f"{target}: {size}, from {len(data)} bytes, {bpp:.4f} bpp, {seconds:.2f} s{again}", target)
-    return bpp
+    return bpp, None
 
 
 def is_encoded(path):

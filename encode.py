@@ -3,6 +3,7 @@
 python3 encode.py --input_path=photo.jpg --output_path=photo.encoded
 python3 encode.py --input_path=photo.jpg --output_path=photo.encoded --quality=3
 python3 encode.py --input_path=photo.jpg --output_path=photo.encoded --target_bpp=0.5
+python3 encode.py --input_path=photos/ --output_path=encoded/ --target_ssimulacra2=75
 python3 encode.py --input_path=photo.jpg --output_path=photo.encoded --quantize_mode=hard --effort=50
 python3 encode.py --input_path=drawing.png --output_path=drawing.encoded --lossless
 python3 encode.py --input_path=photos/ --output_path=encoded/ --jobs=4
@@ -81,7 +82,8 @@ def load(path, device, engine):
 
 
 def model(args):
-    """The encoder that is asked for, with its decoder if there is a search; raises UserError."""
+    """The encoder that is asked for, with all that the options need; raises UserError."""
+    import codec
     from engines import shipped
 
     path = args.encoder_path or shipped.path(args.quantize_mode or "variable", "encoder", args.tune)
@@ -92,16 +94,23 @@ def model(args):
         raise cli.UserError(f"{path} is a model for --quantize_mode={mode.name}")
     if args.tune not in (None, encoder.tune):
         raise cli.UserError(f"{path} is a model for --tune={encoder.tune}")
-    if mode.is_fixed and (args.quality is not None or args.target_bpp is not None):
-        raise cli.UserError("--quality and --target_bpp need --quantize_mode=variable")
-    if args.effort and encoder.decoder is None:
-        raise cli.UserError(f"{path}: --effort needs decoder.model beside it")
+    if mode.is_fixed and cli.asks_for_rate(args):
+        raise cli.UserError(cli.RATE_IS_FIXED)
+    codec.check_options(encoder, **options_of(args))
     return encoder
 
 
+def options_of(args):
+    """The options that `codec.compress` has too."""
+    names = ("quality", "target_bpp", "target_ssimulacra2", "lossless", "effort")
+    return {name: getattr(args, name) for name in names}
+
+
 def encode(args, source, target, progress=False):
-    """Compress an image file to a `.encoded` file; returns the bits per pixel of this."""
-    import codec
+    """Compress an image file to a `.encoded` file.
+
+    Returns the bits per pixel of this, and its score of SSIMULACRA2 if that is a target, else None.
+    """
     from pictures import picture, reading
 
     with cli.about(source):
@@ -110,34 +119,57 @@ def encode(args, source, target, progress=False):
         if args.strip:
             image = picture.stripped(image, keep_hidden=args.lossless)
     encoder = model(args)
-    options = {name: getattr(args, name) for name in ("quality", "target_bpp", "lossless", "effort")}
     began = time.perf_counter()
     with cli.about(source):
-        data = codec.compress(image, encoder, **options, progress=progress)
+        data, score = compress(image, encoder, args, progress)
     seconds = time.perf_counter() - began
     with cli.about(target):
         cli.write(target, data)
     bpp = 8 * len(data) / (image.width * image.height)
-    if args.target_bpp is not None and abs(bpp / args.target_bpp - 1) > 0.1:
-        logger.warning("%.4f bpp instead of %g: %s", bpp, args.target_bpp, why_missed(data, args))
+    tell_what_is_missed(data, bpp, score, args)
     if progress:
-        cli.tell(f"{target}: {len(data)} bytes, {bpp:.4f} bpp, {seconds:.2f} s", target)
-    return bpp
+        its_score = "" if score is None else f"SSIMULACRA2 {score:.2f}, "
+        cli.tell(f"{target}: {len(data)} bytes, {bpp:.4f} bpp, {its_score}{seconds:.2f} s", target)
+    return bpp, score
+
+
+def compress(image, encoder, args, progress):
+    """The bytes of a file, and their score of SSIMULACRA2 if that is a target, else None."""
+    import codec
+
+    if args.target_ssimulacra2 is None:
+        return codec.compress(image, encoder, **options_of(args), progress=progress), None
+    target, effort = args.target_ssimulacra2, args.effort
+    return codec.compress_to_score(image, encoder, target, effort=effort, progress=progress)
+
+
+def tell_what_is_missed(data, bpp, score, args):
+    """Log which target the file `data` misses by far, and why."""
+    if args.target_bpp is not None and abs(bpp / args.target_bpp - 1) > 0.1:
+        reason = what_is_large(data, args) or why_missed(data, args)
+        logger.warning("%.4f bpp instead of %g: %s", bpp, args.target_bpp, reason)
+    if score is not None and abs(score - args.target_ssimulacra2) > 1:
+        reason = why_missed(data, args)
+        logger.warning("SSIMULACRA2 of %.2f instead of %g: %s", score, args.target_ssimulacra2, reason)
+
+
+def what_is_large(data, args):
+    """What takes half of the bits per pixel that were asked for besides colours, in some words, or none."""
+    header = container.describe(data)
+    largest = max(("alpha", "icc", "exif", "xmp"), key=lambda name: header[f"{name}_bytes"])
+    its_bpp = 8 * header[f"{largest}_bytes"] / (header["width"] * header["height"])
+    return f"its {largest} alone takes {its_bpp:.4f}" if its_bpp > args.target_bpp / 2 else ""
 
 
 def why_missed(data, args):
-    """Why the file `data` has not the bits per pixel that were asked for, in some words."""
-    header, encoded = container.describe(data), container.unpack(data)
+    """Why the quality of the file `data` is not that of the target, in some words."""
+    encoded = container.unpack(data)
     numbers, number = encoded.setting.mode.numbers, encoded.setting.number
-    largest = max(("alpha", "icc", "exif", "xmp"), key=lambda name: header[f"{name}_bytes"])
-    its_bpp = 8 * header[f"{largest}_bytes"] / (header["width"] * header["height"])
-    if its_bpp > args.target_bpp / 2:
-        return f"its {largest} alone takes {its_bpp:.4f}"
     if not encoded.payload:
         return "it keeps all pixels exactly"
     if number in (numbers[0], numbers[-1]):
         return f"the quality is the {'lowest' if number == numbers[0] else 'highest'} there is"
-    return "the search moved it" if args.effort else "there is no quality nearer to it"
+    return "the search moved it" if args.effort else "no quality was found that is nearer to it"
 
 
 def is_image(path):

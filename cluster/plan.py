@@ -18,7 +18,7 @@ class Task:
     decode: restore instead of compress
     quantize_mode: "hard", "soft" or "variable"
     tune: of the encoder, of modes.TUNES, or None for the mode's default
-    quality, target_bpp, lossless: as of `codec.compress`
+    quality, target_bpp, target_ssimulacra2, lossless: as of `codec.compress`
     device: "cpu" or "cuda"
     """
 
@@ -29,6 +29,7 @@ class Task:
     tune: str | None = None
     quality: float | None = None
     target_bpp: float | None = None
+    target_ssimulacra2: float | None = None
     lossless: bool = False
     device: str = "cpu"
 

@@ -105,7 +105,8 @@ class Worker:
             mode, device = encoded.setting.mode.name, self._task.device
             decoder = pair.Decoder.find(encoded.decoder_id, mode, device)
             return writing.to_png(codec.decompress(content, decoder))
-        rate = {name: getattr(self._task, name) for name in ("quality", "target_bpp", "lossless")}
+        names = ("quality", "target_bpp", "target_ssimulacra2", "lossless")
+        rate = {name: getattr(self._task, name) for name in names}
         return codec.compress(reading.read(name, io.BytesIO(content)), self._encoder, **rate)
 
     @functools.cached_property

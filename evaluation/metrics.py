@@ -13,7 +13,6 @@ from PIL import Image
 from evaluation import butteraugli
 
 SMALLEST_SIDE = 161  # for MS-SSIM, whose window of 11 pixels must fit after four halvings
-SMALLEST_SIDE_OF_SIX_SCALES = 113  # for SSIMULACRA2, whose weights are those of six
 Measure = Callable[[Image.Image, Image.Image], float | None]
 
 logger = logging.getLogger(__name__)
@@ -46,13 +45,13 @@ def ms_ssim(image: Image.Image, reference: Image.Image) -> float | None:
 def ssimulacra2(image: Image.Image, reference: Image.Image) -> float | None:
     """SSIMULACRA2, at most 100, between two 8-bit RGB or gray Pillow images of one size.
 
-    See `networks/ssimulacra2.py`. None if a side is below SMALLEST_SIDE_OF_SIX_SCALES.
+    See `networks/ssimulacra2.py`. None if a side is below its SMALLEST_SIDE.
     """
-    if min(image.size) < SMALLEST_SIDE_OF_SIX_SCALES:
-        return None
-    from networks.ssimulacra2 import score
+    from networks import ssimulacra2
 
-    return score(*(_tensor(picture.convert("RGB"))[0] / 255 for picture in (image, reference)))
+    if min(image.size) < ssimulacra2.SMALLEST_SIDE:
+        return None
+    return ssimulacra2.score(*(np.asarray(picture.convert("RGB")) for picture in (image, reference)))
 
 
 def load_butteraugli() -> Measure:

@@ -1,1 +1,1 @@
-"""What a file keeps of a picture exactly, beside what the transforms keep of the rest: text and drawings."""
+"""What a file keeps of a picture beside its latents: text and drawings exactly, and the finest detail."""

@@ -5,11 +5,14 @@ colours XYB at six scales, the means and 4-norms of these 54 maps, and a weighte
 that program and of the parts of libjxl that it calls.
 """
 
+import numpy as np
 import torch
 from torch.nn import functional
 
 SCALES = 6
+SMALLEST_SIDE = 113  # pixels, of a picture that has all scales
 SMALLEST_TO_HALVE = 8  # pixels, of the shorter side
+BAND = 2**18  # pixels, about, that are compared together, so that memory does not grow with the picture
 CONES = (
     (0.30, 0.622, 0.078),
     (0.23, 0.692, 0.078),
@@ -20,6 +23,7 @@ STABLE = 0.0009  # keeps the structural similarity of flat ground finite
 # A Gaussian of sigma 1.5 as libjxl's gauss_blur.cc has it, a sum of cosines; from the middle outwards. Beyond
 # the borders it takes pixels as 0. With another filter or border scores change by some points.
 GAUSSIAN = (0.264621105488, 0.21292859201, 0.109335372777, 0.0360111146584, 0.00941436780965)
+REACH = len(GAUSSIAN) - 1
 # Of the mean and of the 4-norm, in turn, of a map of structure, of what is added, and of what is lost; a mean
 # and a norm for each scale from the finest, and all scales for X, for Y and for B.
 WEIGHTS = (
@@ -62,22 +66,22 @@ WEIGHTS = (
 )
 
 
-def score(image: torch.Tensor, reference: torch.Tensor) -> float:
+def score(image: np.ndarray, reference: np.ndarray) -> float:
     """At most 100, which equal pictures have; 90 is hard to tell from the original, 30 is poor.
 
-    image, reference: float (3, H, W), sRGB in [0, 1], with sides of at least 8
+    image, reference: uint8 (H, W, 3), sRGB, with sides of at least 8
 
-    Below sides of 113 there are less than six scales, and the program gives the weights of some to others.
+    Below sides of SMALLEST_SIDE there are less than six scales, and the program gives the weights of some to
+    others.
     """
-    # One by one: at another place of a tensor rounding may be another, and equal pictures would differ.
-    pair = [linear(picture) for picture in (image, reference)]
+    pair = [torch.tensor(pixels).permute(2, 0, 1) for pixels in (image, reference)]
     norms = []
-    for scale in range(SCALES):
-        if min(pair[0].shape[1:]) < SMALLEST_TO_HALVE:
+    for _ in range(SCALES):
+        side = min(pair[0].shape[1:])
+        of_scale, pair = _compare(pair)
+        norms.append(of_scale)
+        if side < SMALLEST_TO_HALVE:
             break
-        if scale:
-            pair = [functional.avg_pool2d(picture, 2, ceil_mode=True) for picture in pair]
-        norms.append(_norms(*_maps(*map(colours, pair))))
     in_order = torch.stack(norms, 1).flatten()
     return on_its_scale((in_order * torch.tensor(WEIGHTS).flatten()[: len(in_order)]).sum().item())
 
@@ -95,6 +99,32 @@ def colours(linear: torch.Tensor) -> torch.Tensor:
     return torch.stack([7 * (long - middle) + 0.42, y + 0.01, short - y + 0.55], -3)
 
 
+def _compare(pair):
+    """Norms of the errors between two pictures (3, H, W), and both in half their size.
+
+    pair: uint8, sRGB, or linear, as the halves are
+
+    The norms, float64 (3, 2, 3): of each channel means and 4-norms of three kinds of error.
+    """
+    height, width = pair[0].shape[1:]
+    sums, halves = 0, []
+    step = max(BAND // width // 2 * 2, 2)  # even, for halves
+    for top in range(0, height, step):
+        first = max(top - REACH, 0)
+        # One by one: at another place of a tensor rounding may be another, and equal pictures would differ.
+        lights = [_linear(picture[:, first : top + step + REACH]) for picture in pair]
+        own = slice(top - first, top - first + step)
+        errors = torch.stack(_maps(*map(colours, lights)), 1)[:, :, own]
+        sums = sums + torch.stack([errors.sum((2, 3)), (errors**4).sum((2, 3))], 1).double()
+        halves.append([functional.avg_pool2d(light[:, own], 2, ceil_mode=True) for light in lights])
+    means, fourths = (sums / (height * width)).unbind(1)
+    return torch.stack([means, fourths**0.25], 1), [torch.cat(parts, 1) for parts in zip(*halves)]
+
+
+def _linear(picture):
+    return picture if picture.is_floating_point() else linear(picture / 255)
+
+
 def _maps(image, reference):
     """Maps of three kinds of error (3, H, W) by channel: of structure, of what is added, of what is lost."""
     moments = _blur(torch.cat([image, reference, image**2, reference**2, image * reference]))
@@ -109,18 +139,10 @@ def _maps(image, reference):
 
 def _blur(planes):
     """Planes (C, H, W) under GAUSSIAN."""
-    weights = torch.tensor([*GAUSSIAN[:0:-1], *GAUSSIAN])
-    reach, count = len(GAUSSIAN) - 1, len(planes)
+    weights, count = torch.tensor([*GAUSSIAN[:0:-1], *GAUSSIAN]), len(planes)
     across = weights.expand(count, 1, 1, -1)
-    rows = functional.conv2d(planes[None], across, padding=(0, reach), groups=count)
-    return functional.conv2d(rows, across.transpose(2, 3), padding=(reach, 0), groups=count)[0]
-
-
-def _norms(*maps):
-    """Means and 4-norms of maps of each channel: (3 channels, 2, maps)."""
-    means = [errors.mean((1, 2)) for errors in maps]
-    fourths = [(errors**4).mean((1, 2)) ** 0.25 for errors in maps]
-    return torch.stack([torch.stack(means, 1), torch.stack(fourths, 1)], 1)
+    rows = functional.conv2d(planes[None], across, padding=(0, REACH), groups=count)
+    return functional.conv2d(rows, across.transpose(2, 3), padding=(REACH, 0), groups=count)[0]
 
 
 def on_its_scale(total: float) -> float:

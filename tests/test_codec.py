@@ -27,12 +27,15 @@ from conftest import (
     slope,
     synthesise,
 )
+from encoder import rate_control
 from engines import export, onnx_engine, shipped, tiled, torch_engine
 from engines.model_file import ModelError
 from engines.pair import Encoder
-from evaluation import heatmap
+from evaluation import heatmap, metrics
 from networks.entropy_model import untrained
 from pictures.picture import stripped
+
+LENA = os.path.join(ROOT, "resources", "test_images", "lena.png")
 
 
 def round_trip(image, pair):
@@ -177,7 +180,11 @@ def test_another_model_is_named(soft_pair, photo):
         ({"quality": 0.9}, "from 1 to 10"),
         ({"quality": 10.5}, "from 1 to 10"),
         ({"target_bpp": 0}, "positive"),
+        ({"target_ssimulacra2": 101}, "from 0 to 100"),
+        ({"target_ssimulacra2": float("nan")}, "from 0 to 100"),
         ({"quality": 5, "target_bpp": 1}, "contradict"),
+        ({"target_bpp": 1, "target_ssimulacra2": 70}, "contradict"),
+        ({"target_ssimulacra2": 70, "lossless": True}, "contradict"),
         ({"quality": 5, "lossless": True}, "contradict"),
     ],
 )
@@ -186,10 +193,11 @@ def test_options_that_cannot_be_met_are_refused(variable_pair, photo, options, m
         codec.compress(Image.fromarray(photo), variable_pair[0], **options)
 
 
-def test_effort_needs_the_decoder(variable_pair, photo):
+@pytest.mark.parametrize("options", [{"effort": 3}, {"target_ssimulacra2": 0}])
+def test_what_needs_the_decoder_is_refused_without(variable_pair, photo, options):
     encoder = dataclasses.replace(variable_pair[0], load_decoder=None)
     with pytest.raises(ModelError, match="decoder"):
-        codec.compress(Image.fromarray(photo), encoder, effort=3)
+        codec.compress(Image.fromarray(photo).resize((128, 128)), encoder, **options)
 
 
 def test_a_decoder_that_is_not_needed_is_not_loaded(variable_pair, photo):
@@ -238,7 +246,7 @@ def test_effort_needs_pytorch(variable_pair, photo):
         codec.compress(Image.fromarray(photo), encoder, effort=3)
 
 
-@pytest.mark.parametrize("options", [{"quality": 5}, {"target_bpp": 1}])
+@pytest.mark.parametrize("options", [{"quality": 5}, {"target_bpp": 1}, {"target_ssimulacra2": 70}])
 def test_a_model_of_one_rate_takes_no_quality(fixed_pair, photo, options):
     with pytest.raises(ValueError, match="one rate"):
         codec.compress(Image.fromarray(photo), fixed_pair[0], **options)
@@ -275,11 +283,52 @@ def test_target_bpp_is_met_with_two_codings_at_most(variable_pair, monkeypatch, 
 def test_a_target_beyond_the_finest_rate_takes_a_detail_layer():
     """With the shipped model, whose files grow with the quality."""
     encoder = Encoder.load(shipped.path("variable", "encoder"))
-    image = Image.open(os.path.join(ROOT, "resources", "test_images", "lena.png")).crop((200, 200, 300, 290))
+    image = Image.open(LENA).crop((200, 200, 300, 290))
     for quality in 9.3, 10:
         size = len(codec.compress(image, encoder, quality=quality))
         data = codec.compress(image, encoder, target_bpp=8 * size / 100 / 90)
         assert container.unpack(data).detail and len(data) == pytest.approx(size, rel=0.02)
+
+
+@pytest.fixture(scope="module")
+def shipped_encoder():
+    return Encoder.load(shipped.path("variable", "encoder"))
+
+
+@pytest.mark.parametrize("target", [60, 85])
+def test_target_ssimulacra2_is_met_with_four_codings_at_most(shipped_encoder, monkeypatch, target):
+    image, codings, choose = Image.open(LENA), [], rate_control.choose
+    monkeypatch.setattr(rate_control, "choose", lambda *args: codings.append(args) or choose(*args))
+    data = codec.compress(image, shipped_encoder, target_ssimulacra2=target)
+    score = metrics.ssimulacra2(codec.decompress(data, shipped_encoder.decoder), image)
+    assert abs(score - target) <= 1 and 1 <= len(codings) <= 4
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGBA"])
+def test_a_score_is_that_of_the_decoded_colours(shipped_encoder, mode):
+    image = Image.open(LENA).crop((200, 200, 320, 314)).convert(mode)
+    image.info["dpi"] = 300, 300
+    if mode != "L":
+        image.putalpha(99)
+    data, score = codec.compress_to_score(image, shipped_encoder, 40)
+    decoded = codec.decompress(data, shipped_encoder.decoder)
+    assert decoded.mode == mode and decoded.info["dpi"] == (300, 300)
+    assert score == metrics.ssimulacra2(decoded.convert("RGB"), image.convert("RGB"))
+
+
+def test_the_search_for_latents_begins_where_the_score_is_met(variable_pair, photo):
+    encoder, decoder = variable_pair
+    image = Image.fromarray(photo).resize((128, 114))
+    plain, _ = codec.compress_to_score(image, encoder, 30)
+    data, score = codec.compress_to_score(image, encoder, 30, effort=3)
+    assert data != plain and container.unpack(data).setting == container.unpack(plain).setting
+    assert score == metrics.ssimulacra2(codec.decompress(data, decoder), image)
+
+
+@pytest.mark.parametrize("size", [(112, 400), (400, 112), (1, 1)])
+def test_a_picture_that_is_too_small_for_a_score_is_refused(variable_pair, size):
+    with pytest.raises(UserError, match=f"113 pixels at least, this picture has {size[0]}x{size[1]}"):
+        codec.compress(Image.new("RGB", size), variable_pair[0], target_ssimulacra2=50)
 
 
 @pytest.mark.parametrize("engine", [onnx_engine, torch_engine])

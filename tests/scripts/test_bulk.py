@@ -198,6 +198,8 @@ def test_a_missing_package_is_one_line_that_helps(tmp_path, package):
     [
         ["--quality=11"],
         ["--target_bpp=nan"],
+        ["--target_ssimulacra2=101"],
+        ["--target_ssimulacra2=70", "--quantize_mode=hard"],
         ["--quality=3", "--quantize_mode=hard"],
         ["--tune=eye", "--quantize_mode=hard"],
     ],

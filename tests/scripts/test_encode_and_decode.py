@@ -258,7 +258,9 @@ def test_quality_and_target_bpp_choose_the_rate_of_the_default_mode(tmp_path, sc
     assert far.returncode == 0 and "instead of 50" in far.stderr
 
 
-@pytest.mark.parametrize("mode, option", [("hard", "--quality=3"), ("soft", "--target_bpp=1")])
+@pytest.mark.parametrize(
+    "mode, option", [("hard", "--quality=3"), ("soft", "--target_bpp=1"), ("hard", "--target_ssimulacra2=70")]
+)
 def test_options_of_another_mode_are_refused(tmp_path, script, mode, option):
     arguments = "--input_path", LENA, "--output_path", tmp_path / "out", option
     model = f"--encoder_path={shipped.path(mode, 'encoder')}"
@@ -276,6 +278,12 @@ def test_options_of_another_mode_are_refused(tmp_path, script, mode, option):
         ["--target_bpp=inf"],
         ["--target_bpp=-1"],
         ["--quality=3", "--target_bpp=1"],
+        ["--target_ssimulacra2=100.5"],
+        ["--target_ssimulacra2=-1"],
+        ["--target_ssimulacra2=nan"],
+        ["--target_ssimulacra2=good"],
+        ["--target_ssimulacra2=70", "--quality=3"],
+        ["--target_ssimulacra2=70", "--lossless"],
         ["--effort=-1"],
         ["--quality=good"],
         ["--output_path="],

@@ -12,6 +12,7 @@ import time
 
 import numpy as np
 import pytest
+from calls import call
 from PIL import Image
 
 import batch
@@ -59,6 +60,7 @@ def test_a_tree_is_mirrored_there_and_back_and_what_is_there_is_skipped(script, 
     size = os.path.getsize(out / "a.png.encoded")
     assert rows["a.png"]["bytes_after"] == str(size) and rows["a.png"]["error"] == ""
     assert float(rows["a.png"]["bpp"]) == pytest.approx(8 * size / 960, abs=1e-3)
+    assert rows["a.png"]["ssimulacra2"] == ""
 
     before = (out / "a.png.encoded").stat().st_mtime_ns
     (out / "a.bmp.encoded").unlink()
@@ -86,6 +88,32 @@ def test_failures_are_listed_and_the_rest_goes_on(script, photos, tmp_path, jobs
     assert "bad.png: not an image" in lines[0] and "1 of 4 files failed" in lines[1]
     assert len(files_in(out)) == 3
     assert "not an image" in summary.read_text()
+
+
+def test_a_folder_gets_one_score(tmp_path):
+    """But for what is too small to have one, and for what cannot miss it."""
+    (tmp_path / "photos").mkdir()
+    lena = Image.open(os.path.join(ROOT, "resources", "test_images", "lena.png"))
+    for name, image in {
+        "a.png": lena.crop((200, 200, 328, 328)),
+        "b.png": lena.crop((0, 350, 120, 480)).convert("L"),
+        "drawn.png": Image.fromarray(np.kron(np.eye(40, dtype=bool), np.ones((3, 3), bool))),
+        "small.png": lena.crop((0, 0, 112, 200)),
+    }.items():
+        image.save(tmp_path / "photos" / name)
+    summary = tmp_path / "summary.csv"
+    paths = f"--input_path={tmp_path / 'photos'}", f"--output_path={tmp_path / 'out'}"
+    done = call("encode.py", *paths, "--target_ssimulacra2=70", f"--summary={summary}")
+    assert done.returncode == 1 and files_in(tmp_path / "out") == [
+        f"{name}.png.encoded" for name in ("a", "b", "drawn")
+    ]
+    warning, failure, _ = done.stderr.splitlines()
+    assert "drawn.png: SSIMULACRA2 of 100.00 instead of 70: it keeps all pixels exactly" in warning
+    assert "small.png: SSIMULACRA2 needs sides of 113 pixels at least" in failure
+    with open(summary, newline="") as file:
+        scores = {row["name"]: row["ssimulacra2"] for row in csv.DictReader(file)}
+    assert scores["drawn.png"] == "100.0" and scores["small.png"] == ""
+    assert float(scores["a.png"]) == pytest.approx(70, abs=1) == float(scores["b.png"])
 
 
 def test_a_pattern_takes_what_it_matches(script, photos, tmp_path):

@@ -46,8 +46,9 @@ def test_it_compresses_and_decompresses(python, mode, tmp_path):
     assert psnr(Image.open(decoded), Image.open(LENA)) > 28
 
 
-def test_what_it_lacks_is_one_line(python, tmp_path):
-    command = [python, "encode.py", "--effort=2", f"--input_path={LENA}", f"--output_path={tmp_path}/a"]
+@pytest.mark.parametrize("option", ["--effort=2", "--target_ssimulacra2=70"])
+def test_what_it_lacks_is_one_line(python, tmp_path, option):
+    command = [python, "encode.py", option, f"--input_path={LENA}", f"--output_path={tmp_path}/a"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1) and "torch" in done.stderr
 

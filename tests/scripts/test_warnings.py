@@ -2,14 +2,17 @@
 
 import json
 import os
+import re
 import shutil
 
 import numpy as np
 import pytest
+from calls import call
 from PIL import Image
 
 from conftest import ROOT, golden_model
 
+LENA = os.path.join(ROOT, "resources", "test_images", "lena.png")
 CASES = os.path.join(ROOT, "tests", "cases")
 ENCODER, DECODER = (f"--{kind}_path={golden_model('variable', kind)}" for kind in ("encoder", "decoder"))
 
@@ -59,6 +62,19 @@ def test_a_target_that_cannot_be_met_is_told_with_the_reason(script, tmp_path):
     (line,) = lines_of(done)
     bpp = 8 * os.path.getsize(tmp_path / "a") / 128**2
     assert f"{bpp:.4f} bpp instead of 1" in line and "alpha alone takes 8." in line
+
+
+def test_a_score_that_cannot_be_met_is_told_with_the_reason(tmp_path):
+    """By the quality that comes nearest; one that is met is in the closing line."""
+    Image.open(LENA).crop((200, 200, 328, 320)).save(tmp_path / "a.png")
+    arguments = f"--input_path={tmp_path / 'a.png'}", f"--output_path={tmp_path / 'a'}"
+    done = call("encode.py", *arguments, "--target_ssimulacra2=100")
+    (line,) = lines_of(done)
+    score = re.search(r"SSIMULACRA2 (\S+), ", done.stdout)[1]
+    assert f"SSIMULACRA2 of {score} instead of 100: the quality is the highest there is" in line
+    done = call("encode.py", *arguments, "--target_ssimulacra2=60")
+    assert lines_of(done) == []
+    assert float(re.search(r"SSIMULACRA2 (\S+), ", done.stdout)[1]) == pytest.approx(60, abs=1)
 
 
 def test_a_truncated_image_is_taken_on_request_alone(script, tmp_path, photo):

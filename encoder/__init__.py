@@ -1,0 +1,1 @@
+"""What an encoder is free to choose, and a decoder need not know: the rate, and latents."""
