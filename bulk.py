@@ -18,7 +18,7 @@ from coding.modes import MODES, TUNES
 
 def parse_args():
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__, epilog=cli.SCALE, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
     add("--input_path", required=True, metavar="FOLDER", help="folder or URL of images or tar shards")

@@ -26,7 +26,7 @@ logger = logging.getLogger("encode")
 
 def parse_args():
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__, epilog=cli.SCALE, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add, add_rate = parser.add_argument, parser.add_mutually_exclusive_group().add_argument
     inputs = (

@@ -228,7 +228,7 @@ def test_quality_and_target_bpp_choose_the_rate_of_the_default_mode(tmp_path, sc
     original = Image.open(LENA).crop((100, 100, 356, 292))
     original.save(tmp_path / "a.png")
     bpp = {}
-    for options in "--quality=2", "--quality=5", "", "--target_bpp=0.5":
+    for options in "--quality=2", "--quality=6.5", "", "--target_bpp=0.5":
         encoded = script(
             "encode.py",
             "--input_path",
@@ -245,7 +245,7 @@ def test_quality_and_target_bpp_choose_the_rate_of_the_default_mode(tmp_path, sc
         assert psnr(Image.open(tmp_path / "b.png"), original) > jpeg_of_size(
             original, (tmp_path / "a.encoded").stat().st_size
         )
-    assert bpp["--quality=2"] < 0.6 * bpp["--quality=5"] and bpp[""] == bpp["--quality=5"]
+    assert bpp["--quality=2"] < 0.6 * bpp["--quality=6.5"] and bpp[""] == bpp["--quality=6.5"]
     assert bpp["--target_bpp=0.5"] == pytest.approx(0.5, rel=0.02)
     far = script(
         "encode.py",
