@@ -174,9 +174,7 @@ def add_common_options(add: Callable) -> None:
 
 def add_rate_options(add: Callable) -> None:
     """The options that choose a rate of variable mode; add: `add_argument` of a group that excludes."""
-    quality = (
-        "of variable mode: from 1, the smallest files, to 10, the best; see below (default: 6.5)"
-    )
+    quality = "of variable mode: from 1, the smallest files, to 10, the best; see below (default: 6.5)"
     add("--quality", type=_quality, metavar="Q", help=quality)
     target = "bits per pixel of the whole file that variable mode comes near to, before --effort"
     add("--target_bpp", type=_target, metavar="X", help=target)
