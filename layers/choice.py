@@ -8,6 +8,7 @@ import itertools
 
 import numpy as np
 
+from coding.modes import HIGHEST_RATE
 from coding.tiles import STRIDE
 from engines import tiled
 from engines.pair import Encoder
@@ -25,7 +26,10 @@ def choose(picture: Picture, t: float, encoder: Encoder) -> np.ndarray:
     Photographs are known by a quick look. An encoder without its decoder compares bits alone. Raises
     model_file.ModelError for a decoder that is not the encoder's.
     """
-    looks, weight = drawn.look(picture), encoder.lambda_ * 4**t  # of a squared error of a pixel, in levels
+    looks = drawn.look(picture)
+    # Of a squared error of a pixel, in levels. Beyond the highest rate it grows no more: what is lacking is for
+    # the detail layer, as it is with the other tune.
+    weight = encoder.lambda_ * 4 ** min(t, HIGHEST_RATE)
     hopeless = weight * looks.detail > HOPELESS
     candidates = looks.repeated | hopeless
     nothing = np.zeros(candidates.shape, bool)
