@@ -27,8 +27,8 @@ def choose(picture: Picture, t: float, encoder: Encoder) -> np.ndarray:
     model_file.ModelError for a decoder that is not the encoder's.
     """
     looks = drawn.look(picture)
-    # Of a squared error of a pixel, in levels. Beyond the highest rate it grows no more: what is lacking is for
-    # the detail layer, as it is with the other tune.
+    # Of a squared error of a pixel, in levels. Beyond the highest rate it grows no more: what is lacking is
+    # for the detail layer, as it is with the other tune.
     weight = encoder.lambda_ * 4 ** min(t, HIGHEST_RATE)
     hopeless = weight * looks.detail > HOPELESS
     candidates = looks.repeated | hopeless
