@@ -37,7 +37,7 @@ def finished(tmp_path_factory, photos):
 
 
 def run(folder, photos, some, *more):
-    arguments = "--data", photos, "--val", photos, "--output_dir", folder, *more
+    arguments = "--data", photos, "--val", photos, "--output_dir", folder, "--carried", folder, *more
     with graphs.borrowed(), mock.patch.object(campaign, "STAGES", tuple(some)):
         return call("training.campaign", *arguments)
 
