@@ -58,8 +58,7 @@ def test_refinement_goes_by_the_tune_of_the_encoder():
     """At about the same bytes, the picture is nearer for the eye and farther by squared errors."""
     image = Image.open(os.path.join(ROOT, "resources/test_images/baboon.png")).crop((160, 160, 288, 288))
     encoder = Encoder.load(shipped.path("variable", "encoder", "psnr"), engine="torch")
-    tuned = dataclasses.replace(encoder, file=dataclasses.replace(encoder.file, tune="eye"))
-    files = [codec.compress(image, one, quality=4, effort=20) for one in (encoder, tuned)]
+    files = [codec.compress(image, tuned(encoder, tune), quality=4, effort=20) for tune in ("psnr", "eye")]
     decoded = [codec.decompress(data, encoder.decoder) for data in files]
     assert len(files[1]) < 1.1 * len(files[0])
     assert psnr(decoded[1], image) < psnr(decoded[0], image)
