@@ -17,7 +17,18 @@ from coding.errors import UserError
 # A block is what an actor does at a time, and again if it dies; each is 8 ms and 8 kB of the driver.
 MAX_BLOCKS = 100_000
 # What other machines need of the program, as patterns; [.] is its folder, which Ray leaves out otherwise.
-SHIPPED = ("[.]", "*.py", "cluster", "coding", "engines", "layers", "models", "networks", "pictures")
+SHIPPED = (
+    "[.]",
+    "*.py",
+    "cluster",
+    "coding",
+    "encoder",
+    "engines",
+    "layers",
+    "models",
+    "networks",
+    "pictures",
+)
 
 
 class _Actor:

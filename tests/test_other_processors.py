@@ -35,7 +35,7 @@ def test_latents_do_not_depend_on_the_processor(photo, tmp_path):
     assert run("-c", OPTIONAL, **old).strip() == ""
     for files in [], [path]:
         latents = run("tests/golden/latents.py", *files)
-        assert latents.count("\n") == (len(files) or 15)
+        assert latents.count("\n") == (len(files) or 17)
         assert run("tests/golden/latents.py", *files, **old) == latents
 
 
