@@ -12,7 +12,7 @@ from torch.nn import functional
 SCALES = 6
 SMALLEST_SIDE = 113  # pixels, of a picture that has all scales
 SMALLEST_TO_HALVE = 8  # pixels, of the shorter side
-BAND = 2**18  # pixels, about, that are compared together, so that memory does not grow with the picture
+BAND = 2**18  # pixels, about, that are compared together, so that they alone need memory for maps
 CONES = (
     (0.30, 0.622, 0.078),
     (0.23, 0.692, 0.078),
