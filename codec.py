@@ -130,8 +130,6 @@ def unpack(data: bytes, decoder: Decoder) -> Encoded:
         raise ContainerError("the file is damaged (its mode is not that of its decoder)")
     if encoded.setting.tune not in decoder.coder.entropy_model.tunes:
         raise ModelError(f"this decoder lacks the quantization steps of --tune={encoded.setting.tune}")
-    if encoded.setting.tune not in decoder.coder.entropy_model.tunes:
-        raise ModelError(f"this decoder lacks the quantization steps of --tune={encoded.setting.tune}")
     return encoded
 
 

@@ -11,6 +11,7 @@ from test_look import checks, noise, text
 import codec
 from coding import container
 from coding.container import ContainerError
+from coding.modes import HIGHEST_RATE
 from conftest import ROOT, psnr
 from engines import shipped
 from engines.pair import Encoder
@@ -124,3 +125,11 @@ def test_blocks_that_lie_alone_are_left_and_holes_are_closed():
     mask[2, 2] = False
     assert choice.tidy(mask, candidates).all()
     assert not choice.tidy(~mask, candidates).any()
+
+
+def test_finer_latents_keep_no_photograph_exactly():
+    """Above the highest rate of the networks, in the tune for the eye, errors cost no more than at it."""
+    encoder = Encoder.load(shipped.path("variable", "encoder"))
+    fur = Image.open(os.path.join(ROOT, "resources", "test_images", "baboon.png")).crop((0, 0, 256, 256))
+    encoded = container.unpack(codec.compress(fur, encoder, quality=9.1))
+    assert encoded.setting.t > HIGHEST_RATE and encoded.metadata.layer is None
